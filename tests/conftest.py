@@ -1,0 +1,59 @@
+"""Fixtures: folders of real data, and skips that can be made failures.
+
+`ZOO_DATA` names the folder of real data sets, `ZOO_GOLDEN` that of other people's model outputs. `ZOO_REQUIRE`, a
+comma-separated list of markers, turns a skip of a test with that marker into a failure: CI sets it, so that a test
+which could not run does not pass for one that did.
+"""
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def _folder(variable):
+    value = os.environ.get(variable)
+    if not value:
+        pytest.skip(f"set {variable} to the folder that holds it")
+    path = Path(value)
+    if not path.is_dir():
+        pytest.fail(f"{variable}={value} is not a folder")
+    return path
+
+
+@pytest.fixture(scope="session")
+def zoo_data():
+    """The folder of real data sets."""
+    return _folder("ZOO_DATA")
+
+
+@pytest.fixture(scope="session")
+def zoo_golden():
+    """The folder of other people's model outputs."""
+    return _folder("ZOO_GOLDEN")
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path, monkeypatch):
+    """Keeps every test's cache and hub to itself."""
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "zoo-cache"))
+    monkeypatch.setenv("ZOO_HUB", str(tmp_path / "zoo-hub"))
+
+
+def pytest_runtest_setup(item):
+    for backend in ("torch", "jax"):
+        if item.get_closest_marker(backend) and importlib.util.find_spec(backend) is None:
+            pytest.skip(f"needs {backend}: pip install {backend}")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    required = {m for m in os.environ.get("ZOO_REQUIRE", "").split(",") if m}
+    if report.skipped and required & {m.name for m in item.iter_markers()}:
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped, but ZOO_REQUIRE demands it: {report.longrepr}"

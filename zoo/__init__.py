@@ -1,0 +1,48 @@
+"""The Keras model zoo: a name and a recipe give a model that trains, a result that reproduces, weights that verify.
+
+Everything here is loaded on first use, so that `import zoo` is immediate and needs neither Keras nor a backend.
+"""
+
+import importlib
+import os
+
+# TensorFlow prints device and oneDNN notices on import; anyone who wants them sets the variable beforehand.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "build": "zoo.factory",
+    "plain": "zoo.compiled",
+    "recipe": "zoo.recipes",
+    "list_recipes": "zoo.recipes",
+    "train": "zoo.training",
+    "finetune": "zoo.training",
+    "Run": "zoo.runs",
+    "evaluate": "zoo.inference",
+    "predict": "zoo.inference",
+    "push": "zoo.hub",
+    "pull": "zoo.hub",
+    "load": "zoo.hub",
+    "list_models": "zoo.registry",
+    "list_tricks": "zoo.registry",
+    "list_weights": "zoo.registry",
+    "info": "zoo.registry",
+    "register": "zoo.registry",
+    "trick": "zoo.registry",
+    "ZooError": "zoo.errors",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name):
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *_PUBLIC})

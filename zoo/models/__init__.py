@@ -1,0 +1,1 @@
+"""One file per architecture family; found by folder, so no list needs editing."""

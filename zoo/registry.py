@@ -1,0 +1,441 @@
+"""Names: register a model or a trick, look one up, search, suggest. Imports no Keras.
+
+`registry.json` is the index: its `models` and `tricks` are generated from the files under `zoo/models` and
+`zoo/tricks` (`python -m zoo.registry`), its `weights` are one entry per published checkpoint. It lets a name be
+listed, described or refused without importing the file that implements it. What the running program registers
+itself (`@zoo.register`, `@zoo.trick`) stands beside the index.
+"""
+
+import dataclasses
+import fnmatch
+import functools
+import importlib
+import inspect
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from zoo.errors import Conflict, InvalidArgument, invalid, unknown
+from zoo.spec import jsonable
+
+FORMAT = 1
+LICENSE = "Apache-2.0"  # of the builders; a checkpoint states its own
+STAGES = ("builder", "data", "targets", "loss", "objective", "optimizer", "schedule", "callbacks", "after")
+_PACKAGE = Path(__file__).parent
+_PAPER = re.compile(r"^Paper: (?P<authors>.+?), (?P<year>\d{4}), (?P<url>\S+?)(?:, (?P<where>.+?))?\.?$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Where something was published. `where` is the section or table used."""
+
+    authors: str
+    year: int
+    url: str
+    where: str | None = None
+
+    def __str__(self):
+        return f"{self.authors}, {self.year}, {self.url}" + (f", {self.where}" if self.where else "")
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """One variant of a model family.
+
+    Attributes:
+        parameters: trainable and fixed weights at the default arguments, or None where nobody counted.
+        flops: of one forward pass of one example at `input_shape`; a multiply-add is two (see `zoo.flops`).
+        input_shape: of one example, without the batch axis.
+        arguments: every argument `zoo.build` takes for this variant, with its default.
+    """
+
+    name: str
+    family: str
+    task: str
+    paper: Paper | None
+    summary: str
+    arguments: dict
+    input_shape: tuple | None = None
+    parameters: int | None = None
+    flops: int | None = None
+    license: str = LICENSE
+    default: bool = False
+
+    @property
+    def year(self):
+        return self.paper.year if self.paper else None
+
+
+@dataclass(frozen=True)
+class TrickRow:
+    """One trick: its stage, its arguments with their defaults, and its paper."""
+
+    name: str
+    stage: str
+    summary: str
+    paper: Paper | None
+    arguments: dict
+
+
+@dataclass(frozen=True)
+class WeightsRow:
+    """One published checkpoint: `name` is variant.tag; `ref` and `revision` pin its bytes."""
+
+    name: str
+    model: str
+    task: str
+    ref: str
+    revision: str
+    metrics: dict = field(default_factory=dict)
+    license: str | None = None
+    summary: str = ""
+
+
+@dataclass(frozen=True)
+class Builder:
+    """A registered model family: the function and the arguments of each variant."""
+
+    family: str
+    function: object
+    variants: dict
+    task: str
+    license: str
+    module: str
+
+
+_builders: dict[str, Builder] = {}  # by family
+_variants: dict[str, str] = {}  # variant or family -> family
+_tricks: dict[str, type] = {}
+
+
+def parse_paper(docstring):
+    """Returns the `Paper` that a module docstring's `Paper:` line names, or None."""
+    found = _PAPER.search(inspect.cleandoc(docstring or ""))
+    return Paper(**{**found.groupdict(), "year": int(found["year"])}) if found else None
+
+
+def _summary(docstring):
+    return inspect.cleandoc(docstring or "").partition("\n")[0].rstrip(".")
+
+
+# Registering
+
+
+def register(family, *, task, variants, license=LICENSE):
+    """Registers the decorated function as the builder of a model family.
+
+    The function takes named keyword-only arguments, each with a default here or in every variant, and returns an
+    uncompiled `keras.Model` whose outputs are logits (or plain values for a regression).
+
+    Args:
+        family: family name, lowercase snake case; alone it builds the first variant.
+        task: such as "image_classification".
+        variants: dict, variant name -> arguments that it fixes as its defaults. Names are global and unique.
+        license: licence of the builder's code.
+
+    Raises:
+        Conflict: the family or a variant name is taken.
+        InvalidArgument: the function takes `*args`, `**kwargs` or positional arguments, or a variant sets an
+            argument that the function does not have.
+    """
+
+    def decorate(function):
+        parameters = inspect.signature(function).parameters
+        loose = [p.name for p in parameters.values() if p.kind is not p.KEYWORD_ONLY]
+        if loose:
+            raise invalid(f"builder {family!r} must take keyword-only named arguments", received=loose)
+        for variant, fixed in variants.items():
+            for argument in fixed:
+                if argument not in parameters:
+                    raise unknown(f"argument of builder {family!r} (in variant {variant!r})", argument, parameters)
+        for name in {family, *variants}:
+            owner = _builders.get(_variants.get(name))
+            if owner is not None and owner.module != function.__module__:
+                raise Conflict(f"a model named {name!r} is already registered, by {owner.module}.")
+        _builders[family] = Builder(family, function, dict(variants), task, license, function.__module__)
+        _variants.update(dict.fromkeys((family, *variants), family))
+        return function
+
+    return decorate
+
+
+def trick(name, *, stage):
+    """Registers the decorated frozen dataclass as a trick.
+
+    Its fields are the trick's arguments, each with a default; `apply(plan)` returns a changed copy of the plan and
+    `explain(plan)` says in words and numbers what it does there. Its module's docstring is its card.
+
+    Raises:
+        Conflict: the name is taken.
+        InvalidArgument: the stage is unknown, or the class is not a frozen dataclass with `apply` and `explain`.
+    """
+    if stage not in STAGES:
+        raise unknown("stage", stage, STAGES)
+
+    def decorate(cls):
+        frozen = dataclasses.is_dataclass(cls) and cls.__dataclass_params__.frozen
+        if not frozen or not (hasattr(cls, "apply") and hasattr(cls, "explain")):
+            raise invalid(f"trick {name!r} must be a frozen dataclass with `apply` and `explain`", received=cls)
+        taken = _tricks.get(name)
+        if taken is not None and taken.__module__ != cls.__module__:
+            raise Conflict(f"a trick named {name!r} is already registered, by {taken.__module__}.")
+        cls.name, cls.stage = name, stage
+        _tricks[name] = cls
+        return cls
+
+    return decorate
+
+
+# The index
+
+
+def data_file(name):
+    """Returns the path of `registry.json` or `recipes`: in a checkout where they stand, in a wheel inside zoo."""
+    checkout = _PACKAGE.parent / name
+    return checkout if (_PACKAGE.parent / "pyproject.toml").is_file() and checkout.exists() else _PACKAGE / "_data" / name
+
+
+@functools.lru_cache(maxsize=1)
+def index():
+    """Returns the parsed `registry.json`."""
+    path = data_file("registry.json")
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {"format": FORMAT, "models": {}, "tricks": {}, "weights": {}}
+    except ValueError as error:
+        raise invalid(f"{path} is not valid JSON ({error})", works="Restore the file from the release.") from error
+    if found.get("format") != FORMAT:
+        raise invalid(f"{path} has a format this zoo cannot read", found.get("format"), f"This zoo reads {FORMAT}.")
+    return found
+
+
+def _import_unindexed(package, indexed):
+    """Imports the modules under a package that the index does not know, so that a new file works at once."""
+    known = {entry["module"] for entry in indexed.values()}
+    for path in sorted((_PACKAGE / package).glob("*.py")):
+        if path.stem not in known and path.stem != "__init__":
+            importlib.import_module(f"zoo.{package}.{path.stem}")
+
+
+def _paper(entry):
+    return Paper(**entry["paper"]) if entry.get("paper") else None
+
+
+def _indexed_row(name, entry):
+    shape = entry.get("input_shape")
+    rest = {k: v for k, v in entry.items() if k not in ("module", "paper", "input_shape")}
+    return ModelRow(name=name, paper=_paper(entry), input_shape=tuple(shape) if shape else None, **rest)
+
+
+def _defaults(function, fixed):
+    """Returns every argument of a builder with its default in one variant."""
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: fixed.get(p.name, p.default) for p in parameters}
+
+
+def _registered_row(builder, name):
+    documentation = inspect.getdoc(inspect.getmodule(builder.function)) or ""
+    return ModelRow(
+        name=name,
+        family=builder.family,
+        task=builder.task,
+        paper=parse_paper(documentation),
+        summary=_summary(documentation),
+        arguments=jsonable(_defaults(builder.function, builder.variants[name])),
+        license=builder.license,
+        default=name == next(iter(builder.variants)),
+    )
+
+
+def _models():
+    """Returns every known variant's row by name: the index, new files, and what the program registered."""
+    indexed = index()["models"]
+    _import_unindexed("models", indexed)
+    rows = {name: _indexed_row(name, entry) for name, entry in indexed.items()}
+    for builder in _builders.values():
+        for name in builder.variants:
+            rows.setdefault(name, _registered_row(builder, name))
+    return rows
+
+
+def find_model(name):
+    """Returns the `ModelRow` of a variant; a family's name gives its first variant.
+
+    Raises:
+        UnknownName: with the nearest name.
+    """
+    rows = _models()
+    if name in rows:
+        return rows[name]
+    for row in rows.values():
+        if row.family == name and row.default:
+            return row
+    raise unknown("model", name, {*rows, *(r.family for r in rows.values())}, see=_see("list_models", name))
+
+
+def builder_of(name):
+    """Returns `(Builder, variant name)`, importing the file that implements it (and with it Keras)."""
+    row = find_model(name)
+    if row.family not in _builders:
+        importlib.import_module(f"zoo.models.{index()['models'][row.name]['module']}")
+    return _builders[row.family], row.name
+
+
+def find_trick(name):
+    """Returns the class of a trick, importing its file.
+
+    Raises:
+        UnknownName: with the nearest name.
+    """
+    if name not in _tricks:
+        indexed = index()["tricks"]
+        if name in indexed:
+            importlib.import_module(f"zoo.tricks.{indexed[name]['module']}")
+        else:
+            _import_unindexed("tricks", indexed)
+    if name not in _tricks:
+        raise unknown("trick", name, trick_names(), see="zoo.list_tricks()")
+    return _tricks[name]
+
+
+def trick_names():
+    """Returns the names of every trick, without importing any that the index knows."""
+    return {*index()["tricks"], *_tricks}
+
+
+# Searching
+
+
+def _see(call, name):
+    stem = re.sub(r"[^a-z0-9_]", "", str(name).lower())[:4]
+    return f'zoo.{call}("{stem}*")' if stem else f"zoo.{call}()"
+
+
+def search(rows, pattern, *, task=None):
+    """Returns the rows whose name matches a glob pattern and whose task is `task`.
+
+    Raises:
+        UnknownName: no row has that task at all.
+    """
+    rows = list(rows)
+    if not isinstance(pattern, str):
+        raise invalid("the pattern must be a string such as 'resnet*'", pattern)
+    if task is not None:
+        tasks = {r.task for r in rows}
+        if tasks and task not in tasks:
+            raise unknown("task", task, tasks)
+        rows = [r for r in rows if r.task == task]
+    return [r for r in rows if fnmatch.fnmatchcase(r.name, pattern)]
+
+
+def list_models(pattern="*", *, task=None):
+    """Returns the `ModelRow` of every variant that matches a glob pattern, such as "resnet*"."""
+    return search(_models().values(), pattern, task=task)
+
+
+def list_tricks(pattern="*", *, stage=None):
+    """Returns the `TrickRow` of every trick that matches a glob pattern, in stage order."""
+    if stage is not None and stage not in STAGES:
+        raise unknown("stage", stage, STAGES)
+    indexed = index()["tricks"]
+    _import_unindexed("tricks", indexed)
+    rows = {}
+    for name, entry in indexed.items():
+        rest = {k: v for k, v in entry.items() if k not in ("module", "paper")}
+        rows[name] = TrickRow(name=name, paper=_paper(entry), **rest)
+    for name, cls in _tricks.items():
+        rows.setdefault(name, _registered_trick(name, cls))
+    found = [r for r in search(rows.values(), pattern) if stage in (None, r.stage)]
+    return sorted(found, key=lambda r: (STAGES.index(r.stage), r.name))
+
+
+def _registered_trick(name, cls):
+    documentation = inspect.getdoc(inspect.getmodule(cls)) or ""
+    arguments = {f.name: jsonable(f.default) for f in dataclasses.fields(cls)}
+    return TrickRow(name, cls.stage, _summary(documentation), parse_paper(documentation), arguments)
+
+
+def list_weights(pattern="*", *, task=None):
+    """Returns the `WeightsRow` of every published checkpoint that matches a glob pattern."""
+    rows = [WeightsRow(name=name, **entry) for name, entry in index()["weights"].items()]
+    return search(rows, pattern, task=task)
+
+
+def find_weights(name):
+    """Returns the `WeightsRow` named variant.tag.
+
+    Raises:
+        UnknownName: with the nearest name.
+    """
+    rows = {r.name: r for r in list_weights()}
+    if name not in rows:
+        raise unknown("weights", name, rows, see=_see("list_weights", name))
+    return rows[name]
+
+
+def info(name):
+    """Returns the row of a model, trick, recipe or weights, by its name; `zoo.info("vit").paper`, for example.
+
+    Raises:
+        UnknownName: nothing has this name; the message gives the nearest.
+    """
+    from zoo.recipes import list_recipes
+
+    rows = {r.name: r for r in (*list_recipes(), *list_tricks(), *list_weights(), *list_models())}
+    families = {r.family: r for r in rows.values() if isinstance(r, ModelRow) and r.default}
+    if name in rows:
+        return rows[name]
+    if name in families:
+        return families[name]
+    raise unknown("model, trick, recipe or weights", name, {*rows, *families}, see="zoo.list_models()")
+
+
+# Generating the index
+
+
+def generate():
+    """Returns the whole index, its `models` and `tricks` computed anew from the code. Builds every variant once."""
+    from zoo import factory
+    from zoo.flops import count_flops
+
+    models, tricks = {}, {}
+    for package in ("models", "tricks"):
+        for path in sorted((_PACKAGE / package).glob("[!_]*.py")):
+            importlib.import_module(f"zoo.{package}.{path.stem}")
+    for builder in _builders.values():
+        if not builder.module.startswith("zoo.models."):
+            continue
+        for name in builder.variants:
+            model = factory.build_empty(name)
+            shape = model.input_shape
+            row = dataclasses.asdict(_registered_row(builder, name))
+            row |= {
+                "module": builder.module.rpartition(".")[2],
+                "input_shape": jsonable(shape[1:]) if isinstance(shape, tuple) else None,
+                "parameters": model.count_params(),
+                "flops": count_flops(model),
+            }
+            del row["name"]
+            models[name] = dict(sorted(row.items()))
+    for name, cls in _tricks.items():
+        if cls.__module__.startswith("zoo.tricks."):
+            row = dataclasses.asdict(_registered_trick(name, cls)) | {"module": cls.__module__.rpartition(".")[2]}
+            del row["name"]
+            tricks[name] = dict(sorted(row.items()))
+    return {"format": FORMAT, "models": models, "tricks": dict(sorted(tricks.items())), "weights": index()["weights"]}
+
+
+def main():
+    """Rewrites `registry.json` from the code."""
+    path = data_file("registry.json")
+    text = json.dumps(generate(), indent=1, ensure_ascii=False) + "\n"
+    path.write_text(text, "utf-8")
+    print(f"{path}: {len(text):,} characters")
+
+
+if __name__ == "__main__":
+    from zoo.registry import main as run  # the registry that models register in, not this __main__ copy of it
+
+    run()

@@ -1,0 +1,1 @@
+"""One file per trick; found by folder, so no list needs editing."""
