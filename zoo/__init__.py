@@ -11,6 +11,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 __version__ = "0.1.0"
 
+_NO_KERAS = {"zoo.errors", "zoo.recipes", "zoo.registry"}
 _PUBLIC = {
     "build": "zoo.factory",
     "plain": "zoo.compiled",
@@ -39,7 +40,12 @@ __all__ = ["__version__", *_PUBLIC]
 def __getattr__(name):
     if name not in _PUBLIC:
         raise AttributeError(f"module 'zoo' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    module = _PUBLIC[name]
+    if module not in _NO_KERAS:
+        from zoo.quiet import import_keras
+
+        import_keras()
+    value = getattr(importlib.import_module(module), name)
     globals()[name] = value
     return value
 

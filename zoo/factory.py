@@ -1,34 +1,8 @@
 """A name and arguments become a model; with weights it is filled, with a recipe it is compiled."""
 
-import inspect
-import types
-import typing
-
-from zoo.errors import invalid, unknown
-from zoo.registry import builder_of, find_model
+from zoo.arguments import checked
+from zoo.registry import builder_of
 from zoo.spec import Spec, attach, jsonable
-
-
-def _accepts(annotation, value):
-    """Says whether a value fits a builder argument's annotation (int, float, bool, str, tuple, X | None)."""
-    if annotation is inspect.Parameter.empty:
-        return True
-    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
-        return any(_accepts(option, value) for option in typing.get_args(annotation))
-    if annotation is type(None):
-        return value is None
-    if annotation in (int, float) and isinstance(value, bool):
-        return False
-    if annotation is float:
-        return isinstance(value, (int, float))
-    origin = typing.get_origin(annotation) or annotation
-    if origin is tuple:
-        return isinstance(value, tuple)
-    return isinstance(value, origin) if isinstance(origin, type) else True
-
-
-def _tupled(value):
-    return tuple(_tupled(v) for v in value) if isinstance(value, (list, tuple)) else value
 
 
 def resolve(name, arguments):
@@ -39,18 +13,7 @@ def resolve(name, arguments):
         InvalidArgument: a value has the wrong type.
     """
     builder, variant = builder_of(name)
-    parameters = inspect.signature(builder.function).parameters
-    for argument in arguments:
-        if argument not in parameters:
-            raise unknown(f"argument of model {variant!r}", argument, parameters)
-    complete = {p.name: p.default for p in parameters.values()} | builder.variants[variant]
-    complete |= {k: _tupled(v) for k, v in arguments.items()}
-    hints = typing.get_type_hints(builder.function)
-    for argument, value in complete.items():
-        annotation = hints.get(argument, inspect.Parameter.empty)
-        if not _accepts(annotation, value):
-            wanted = getattr(annotation, "__name__", str(annotation)) if not typing.get_args(annotation) else str(annotation)
-            raise invalid(f"model {variant!r}: `{argument}` must be {wanted}", value)
+    complete = checked(f"model {variant!r}", builder.function, arguments, builder.variants[variant])
     return builder, variant, complete
 
 
@@ -59,3 +22,39 @@ def build_plain(name, arguments):
     builder, variant, complete = resolve(name, arguments)
     model = builder.function(**complete)
     return attach(model, Spec(name=variant, arguments=jsonable(complete), task=builder.task))
+
+
+def build(name, *, recipe=None, weights=None, **arguments):
+    """Builds a model by name.
+
+    Args:
+        name: variant such as "resnet20", or a family's name, which gives its first variant.
+        recipe: such as "focal(gamma=2)+warmup"; the model is then compiled with it and ready to `fit`. "plain" is
+            the task's standard loss and Adam.
+        weights: a registered checkpoint ("resnet20.cifar10"), or a reference to a hub or folder; pinned and
+            verified. Another `num_classes` than the checkpoint's keeps the backbone and warns which weights were
+            not loaded.
+        **arguments: of the builder; `zoo.info(name).arguments` lists them.
+
+    Returns:
+        A `keras.Model`; with a recipe, a compiled one.
+
+    Raises:
+        UnknownName: a name or argument is not known; the message gives the nearest.
+        InvalidArgument: a value cannot work.
+        Conflict: two tricks exclude each other.
+        IntegrityError: the weights are not the bytes that were published.
+    """
+    from zoo import recipes
+
+    chosen = None if recipe is None else recipes.recipe(recipe)
+    builder, variant, _ = resolve(name, arguments)
+    if chosen is not None:
+        arguments = chosen.builder_arguments(builder, variant, arguments)
+    if weights is None:
+        model = build_plain(name, arguments)
+    else:
+        from zoo.hub import load_into
+
+        model = load_into(variant, weights, arguments)
+    return model if chosen is None else chosen.compile(model)

@@ -16,7 +16,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zoo.errors import Conflict, InvalidArgument, invalid, unknown
+from zoo.errors import Conflict, invalid, unknown
 from zoo.spec import jsonable
 
 FORMAT = 1
@@ -192,8 +192,9 @@ def trick(name, *, stage):
 
 def data_file(name):
     """Returns the path of `registry.json` or `recipes`: in a checkout where they stand, in a wheel inside zoo."""
-    checkout = _PACKAGE.parent / name
-    return checkout if (_PACKAGE.parent / "pyproject.toml").is_file() and checkout.exists() else _PACKAGE / "_data" / name
+    root = _PACKAGE.parent
+    in_checkout = (root / "pyproject.toml").is_file() and (root / name).exists()
+    return root / name if in_checkout else _PACKAGE / "_data" / name
 
 
 @functools.lru_cache(maxsize=1)
@@ -302,6 +303,7 @@ def find_trick(name):
 
 def trick_names():
     """Returns the names of every trick, without importing any that the index knows."""
+    _import_unindexed("tricks", index()["tricks"])
     return {*index()["tricks"], *_tricks}
 
 

@@ -1,0 +1,117 @@
+"""The Plan: what training one model will do, as an immutable record that tricks change field by field."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from zoo.errors import invalid
+from zoo.spec import spec_of
+
+HEAD_KINDS = {"softmax": "softmax cross-entropy", "sigmoid": "binary cross-entropy"}
+CLASSIFICATION = ("image_classification", "text_classification")
+
+
+@dataclass(frozen=True)
+class Head:
+    """One output of a model: `kind` is "softmax" (exclusive classes) or "sigmoid" (yes or no); outputs are logits."""
+
+    name: str
+    kind: str
+    units: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What training will do.
+
+    A field that holds one thing can be set by one trick; two that set it conflict. A field that holds a tuple is
+    appended to, so its tricks compose.
+
+    Attributes:
+        model: the `keras.Model`, read by tricks to see what they can act on, never changed.
+        heads: one `Head` per output.
+        augment: functions `(images, labels, seeds) -> (images, labels)` run on each training batch in tf.data.
+        label_smoothing: share of the target that is spread over all classes.
+        loss: function `(Head, label_smoothing) -> keras.losses.Loss`, or None for the head's standard loss.
+        objective: functions `(model, loss, batch) -> loss`, run in order in each training step; see `zoo.objectives`.
+        bound: function `loss -> loss` that is applied to the finished training loss, or None.
+        optimizer: function `(learning_rate, **options) -> keras.optimizers.Optimizer`.
+        learning_rate: the peak rate, which `decay` and `wrappers` shape over the steps.
+        decay: function `peak rate -> schedule`, or None for a constant rate.
+        wrappers: functions `rate or schedule -> schedule`.
+        ema: momentum of the weights' exponential moving average, or None.
+        callbacks: functions `() -> keras.callbacks.Callback`, called at each `fit`.
+    """
+
+    model: object
+    name: str
+    task: str
+    heads: tuple
+    augment: tuple = ()
+    label_smoothing: float = 0.0
+    loss: object = None
+    objective: tuple = ()
+    bound: object = None
+    optimizer: object = None
+    learning_rate: float = 1e-3
+    decay: object = None
+    wrappers: tuple = ()
+    ema: float | None = None
+    callbacks: tuple = ()
+
+    def but(self, **changes):
+        """Returns a copy with some fields replaced."""
+        return dataclasses.replace(self, **changes)
+
+    def adding(self, field, item):
+        """Returns a copy with `item` appended to a tuple field."""
+        return self.but(**{field: (*getattr(self, field), item)})
+
+    def replaced_in(self, other):
+        """Returns the names of the single-valued fields that differ in `other`."""
+        fields = (f.name for f in dataclasses.fields(self))
+        pairs = ((n, getattr(self, n), getattr(other, n)) for n in fields)
+        return [n for n, mine, its in pairs if mine is not its and not isinstance(mine, tuple)]
+
+    def describe(self):
+        """Returns one line on what plain training of this model means."""
+        losses = ", ".join(f"{h.units}-way {HEAD_KINDS[h.kind]} on {h.name!r}" for h in self.heads)
+        optimizer = "Adam" if self.optimizer is None else self.optimizer.__name__
+        return f"{losses}; {optimizer} at {self.learning_rate:g}"
+
+    def head_for(self, trick, kinds):
+        """Returns the heads of the given kinds.
+
+        Raises:
+            InvalidArgument: the model has none; the trick would do nothing.
+        """
+        found = [h for h in self.heads if h.kind in kinds]
+        if not found:
+            has = [f"{h.name}: {h.kind}" for h in self.heads]
+            raise invalid(f"{trick} finds no {' or '.join(kinds)} head in model {self.name!r}", has, f"Drop {trick}.")
+        return found
+
+
+def start(model, task=None):
+    """Returns the Plan of plain training: the task's standard loss, Adam, a constant rate.
+
+    Args:
+        model: a Functional `keras.Model` whose outputs are logits.
+        task: overrides the task that zoo's builder declared; needed for a model that zoo did not build.
+
+    Raises:
+        InvalidArgument: the task is unknown or missing, or an output's shape does not fit it.
+    """
+    if not getattr(model, "outputs", None):
+        raise invalid(
+            "a recipe needs a Functional keras.Model, whose inputs and outputs are known", type(model).__name__
+        )
+    if task is None:
+        task = spec_of(model).task
+    if task not in CLASSIFICATION:
+        raise invalid("no training plan is known for this task", task, f"Known: {', '.join(CLASSIFICATION)}.")
+    heads = []
+    for name, output in zip(model.output_names, model.outputs, strict=True):
+        if len(output.shape) != 2 or output.shape[-1] is None:
+            raise invalid(f"output {name!r} must have shape (batch, classes)", tuple(output.shape))
+        heads.append(Head(name, "sigmoid" if output.shape[-1] == 1 else "softmax", output.shape[-1]))
+    return Plan(model, model.name, task, tuple(heads))

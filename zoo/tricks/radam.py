@@ -1,0 +1,98 @@
+"""Rectified Adam: Adam whose adaptive step waits until its variance is known.
+
+Paper: Liu et al., 2019, https://arxiv.org/abs/1908.03265, algorithm 2
+Use when: Adam is unstable in its first steps and the length of a warmup is not known.
+Start with: Adam's own learning rate.
+Composes with: every schedule, warmup included, though it needs it less than Adam.
+Conflicts with: every other optimizer.
+"""
+
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from zoo.optimizers import check_rates, with_optimizer
+from zoo.registry import trick
+
+
+@keras.saving.register_keras_serializable("zoo")
+class RAdam(keras.optimizers.Optimizer):
+    """Rectified Adam.
+
+    While the approximated length rho_t of the moving average is at most 5 (PyTorch's bound; the paper has 4), the
+    step is momentum alone; after that the adaptive step is scaled by the rectification r_t.
+
+    Args:
+        learning_rate: a number or a schedule.
+        beta_1, beta_2: decay of the two moments.
+        epsilon: added to the square root of the second moment.
+    """
+
+    def __init__(self, learning_rate=1e-3, beta_1=0.9, beta_2=0.999, epsilon=1e-8, name="radam", **kwargs):
+        super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+
+    def build(self, var_list):
+        if self.built:
+            return
+        super().build(var_list)
+        self._momentums, self._velocities = self.add_optimizer_variables(var_list, ["momentum", "velocity"])
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Updates one variable in place."""
+        dtype = variable.dtype
+        learning_rate, gradient = ops.cast(learning_rate, dtype), ops.cast(gradient, dtype)
+        index = self._get_variable_index(variable)
+        m, v = self._momentums[index], self._velocities[index]
+        step = ops.cast(self.iterations + 1, "float32")
+        power_1, power_2 = self.beta_1**step, self.beta_2**step
+        longest = 2.0 / (1.0 - self.beta_2) - 1.0  # rho_inf
+        length = longest - 2.0 * step * power_2 / (1.0 - power_2)  # rho_t
+
+        self.assign_add(m, (gradient - m) * (1.0 - self.beta_1))
+        self.assign_add(v, (ops.square(gradient) - v) * (1.0 - self.beta_2))
+        # Where rho_t is small the root's argument may be negative; it is not used there.
+        known = length > 5.0
+        safe = ops.where(known, length, 6.0)
+        rectified = ops.sqrt(
+            (safe - 4.0) * (safe - 2.0) * longest / ((longest - 4.0) * (longest - 2.0) * safe) * (1.0 - power_2)
+        )
+        adaptive = ops.cast(rectified, dtype) / (ops.sqrt(v) + self.epsilon)
+        scale = ops.where(known, adaptive, ops.ones_like(adaptive))
+        self.assign_sub(variable, learning_rate * m / ops.cast(1.0 - power_1, dtype) * scale)
+
+    def get_config(self):
+        return super().get_config() | {"beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}
+
+
+@trick("radam", stage="optimizer")
+@dataclass(frozen=True)
+class Radam:
+    """See the card above. `learning_rate`: peak rate, None for the plan's; `beta_1`, `beta_2`: decay of the moments."""
+
+    learning_rate: float | None = None
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+
+    def __post_init__(self):
+        check_rates("radam", learning_rate=self.learning_rate, beta_1=self.beta_1, beta_2=self.beta_2)
+
+    def apply(self, plan):
+        def make(learning_rate, **options):
+            return RAdam(learning_rate, self.beta_1, self.beta_2, **options)
+
+        make.__name__ = "RAdam"
+        return with_optimizer(plan, make, self.learning_rate)
+
+    def explain(self, plan):
+        longest = 2 / (1 - self.beta_2) - 1
+
+        def length(step):
+            return longest - 2 * step * self.beta_2**step / (1 - self.beta_2**step)
+
+        first = next((s for s in range(1, 10_000) if length(s) > 5), None)
+        waits = "adaptive steps never start" if first is None else f"steps 1 to {first - 1} use momentum alone"
+        return f"replaces Adam; peak learning rate {plan.learning_rate:g}; {waits}, then the rectified adaptive step"
