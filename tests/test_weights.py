@@ -1,0 +1,383 @@
+"""Weight files: what is saved comes back, and what is damaged or does not fit is refused before anything changes."""
+
+import json
+import os
+import resource
+import struct
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from zoo import weights
+from zoo.errors import IntegrityError, InvalidArgument, StoreError
+from zoo.files import write_atomic
+
+
+def small(num_classes=3, seed=0, hidden=8, dtype=None, names=("first", "second")):
+    """A model with equal-shaped layers, batch norm, dropout (a seed that is no weight) and a head after its logits."""
+    keras.utils.set_random_seed(seed)
+    image = x = keras.Input((6, 6, 2), name="image")
+    x = layers.Conv2D(hidden, 3, name="conv", dtype=dtype)(x)
+    x = layers.BatchNormalization(name="norm", dtype=dtype)(x)
+    x = layers.GlobalAveragePooling2D(name="pool", dtype=dtype)(x)
+    for name in names:
+        x = layers.Dense(hidden, activation="relu", name=name, dtype=dtype)(x)
+    x = layers.Dropout(0.1, name="drop", dtype=dtype)(x)
+    logits = layers.Dense(num_classes, name="logits", dtype=dtype)(x)
+    model = keras.Model(image, logits, name="small")
+    for weight in model.weights:  # batch norm's zeros and ones would hide a mistake
+        random = np.random.default_rng(seed * 100 + len(weight.path))
+        weight.assign(random.uniform(0.5, 1.5, weight.shape).astype("float32"))
+    return model
+
+
+def values(model):
+    return {w.path: keras.ops.convert_to_numpy(w).copy() for w in model.weights}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+
+
+IMAGES = np.random.default_rng(0).normal(size=(4, 6, 6, 2)).astype("float32")
+
+
+def test_round_trip_predicts_bit_for_bit(tmp_path):
+    model, other = small(seed=1), small(seed=2)
+    path = weights.save_weights(model, tmp_path / "w.safetensors")
+    report = weights.load_weights(other, path)
+    assert same(values(model), values(other))
+    assert np.array_equal(model.predict(IMAGES, verbose=0), other.predict(IMAGES, verbose=0))
+    assert report.describe() == "Loaded all 12 tensors."
+    assert {n for n in report.loaded if n.startswith("norm/")} == {
+        "norm/gamma",
+        "norm/beta",
+        "norm/moving_mean",
+        "norm/moving_variance",
+    }
+    assert not any("seed" in name for name in report.loaded)
+
+
+def test_a_trained_and_compiled_model_saves_its_weights_only(tmp_path):
+    model = small()
+    model.compile("adam", "mse", metrics=["mae"])
+    model.fit(IMAGES, np.zeros((4, 3)), verbose=0)
+    found = weights.header(weights.save_weights(model, tmp_path / "w.safetensors"))
+    assert set(found) == {w.path for w in model.weights}
+    assert found["logits/kernel"] == ("float32", (8, 3))
+
+
+def test_the_same_weights_give_the_same_bytes(tmp_path):
+    a = weights.save_weights(small(seed=1), tmp_path / "a").read_bytes()
+    assert a == weights.save_weights(small(seed=1), tmp_path / "b").read_bytes()
+    assert a != weights.save_weights(small(seed=2), tmp_path / "c").read_bytes()
+
+
+def test_the_safetensors_library_reads_ours_and_we_read_its(tmp_path):
+    library = pytest.importorskip("safetensors.numpy")
+    model = small(seed=3)
+    path = weights.save_weights(model, tmp_path / "ours.safetensors")
+    assert same(values(model), library.load_file(path))
+    state = {
+        "a": np.arange(6, dtype="int64").reshape(2, 3),
+        "b": np.float16([1.5]),
+        "c": np.array(True),
+        "d": np.ones(0),
+    }
+    weights.save_state(tmp_path / "state", state, {"step": "7"})
+    assert same(state, library.load_file(tmp_path / "state"))
+    library.save_file(values(model), tmp_path / "theirs.safetensors")
+    other = small(seed=4)
+    weights.load_weights(other, tmp_path / "theirs.safetensors")
+    assert same(values(model), values(other))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_files_are_half_the_size_and_load_into_float32(tmp_path, dtype):
+    model, other = small(seed=1), small(seed=2)
+    full = weights.save_weights(model, tmp_path / "full")
+    half = weights.save_weights(model, tmp_path / "half", dtype=dtype)
+    assert {d for d, _ in weights.header(half).values()} == {dtype}
+    data = [p.stat().st_size - 8 - struct.unpack("<Q", p.read_bytes()[:8])[0] for p in (full, half)]
+    assert data[0] == 2 * data[1]
+    weights.load_weights(other, half)
+    bits = {"float16": 11, "bfloat16": 8}[dtype]
+    for name, value in values(model).items():
+        np.testing.assert_allclose(values(other)[name], value, rtol=2.0**-bits)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_models_round_trip(tmp_path, dtype):
+    model, other = small(seed=1, dtype=dtype), small(seed=2, dtype=dtype)
+    path = weights.save_weights(model, tmp_path / "w")
+    assert weights.header(path)["first/kernel"] == (dtype, (8, 8))
+    weights.load_weights(other, path)
+    assert all(np.array_equal(a, b) for a, b in zip(values(model).values(), values(other).values(), strict=True))
+
+
+def test_values_that_overflow_float16_are_refused(tmp_path):
+    model = small()
+    model.get_layer("first").bias.assign(np.full(8, 1e6, "float32"))
+    with pytest.raises(InvalidArgument, match=r"'first/bias' do not fit into float16.*bfloat16"):
+        weights.save_weights(model, tmp_path / "w", dtype="float16")
+    assert os.listdir(tmp_path) == []
+
+
+def test_two_equal_shaped_layers_swapped_are_not_confused(tmp_path):
+    model = small(seed=1)
+    path = weights.save_weights(model, tmp_path / "w")
+    swapped = small(seed=2, names=("second", "first"))
+    weights.load_weights(swapped, path)
+    assert same(values(model), values(swapped))
+    assert not np.array_equal(model.predict(IMAGES, verbose=0), swapped.predict(IMAGES, verbose=0))
+    assert np.array_equal(values(model)["first/kernel"], keras.ops.convert_to_numpy(swapped.get_layer("first").kernel))
+
+
+def test_strict_loading_names_what_does_not_fit_and_changes_nothing(tmp_path):
+    path = weights.save_weights(small(names=("first", "secnd")), tmp_path / "w")
+    model = small(num_classes=5, seed=2)
+    before = values(model)
+    with pytest.raises(InvalidArgument) as caught:
+        weights.load_weights(model, path)
+    message = str(caught.value)
+    assert "second/kernel (8, 8) is missing from the file (it has secnd/kernel)" in message
+    assert "logits/kernel is (8, 5) in the model and (8, 3) in the file" in message
+    assert "secnd/bias (8,) in the file has no place in the model (it has second/bias)" in message
+    assert "Nothing was loaded" in message
+    assert same(before, values(model))
+
+
+def test_a_new_head_keeps_its_values_and_is_reported(tmp_path):
+    source, model = small(num_classes=3, seed=1), small(num_classes=5, seed=2)
+    path = weights.save_weights(source, tmp_path / "w")
+    before = values(model)
+    report = weights.load_weights(model, path, ignore_head=True)
+    assert report.not_loaded == ("logits/kernel", "logits/bias")
+    assert report.describe() == (
+        "Loaded 10 of 12 tensors; logits/kernel, logits/bias of the new head keep their initial values."
+    )
+    after = values(model)
+    assert np.array_equal(after["logits/kernel"], before["logits/kernel"])
+    assert np.array_equal(after["first/kernel"], values(source)["first/kernel"])
+
+
+def test_ignoring_the_head_does_not_excuse_the_backbone(tmp_path):
+    path = weights.save_weights(small(num_classes=3, hidden=8), tmp_path / "w")
+    with pytest.raises(InvalidArgument, match=r"conv/kernel is \(3, 3, 2, 4\) in the model and \(3, 3, 2, 8\)"):
+        weights.load_weights(small(num_classes=5, hidden=4), path, ignore_head=True)
+
+
+def test_the_head_is_the_last_layer_with_weights_on_every_way_back():
+    image = x = keras.Input((6, 6, 2), name="image")
+    x = layers.Conv2D(3, 3, name="conv")(x)
+    maps = layers.Conv2D(5, 1, name="maps")(x)
+    first = layers.Activation("linear", name="a")(layers.GlobalAveragePooling2D(name="pool")(maps))
+    second = layers.Dense(2, name="age")(layers.Flatten(name="flat")(x))
+    model = keras.Model(image, [first, second])
+    assert {layer.name for layer in weights.head_layers(model)} == {"maps", "age"}
+
+
+def test_two_weights_with_one_path_are_refused(tmp_path):
+    def inner():
+        x = keras.Input((4,))
+        return keras.Model(x, layers.Dense(4, name="dense")(x))
+
+    x = keras.Input((4,))
+    model = keras.Model(x, inner()(inner()(x)), name="twins")
+    with pytest.raises(InvalidArgument, match="two weights of model 'twins' have the same path 'dense/kernel'"):
+        weights.save_weights(model, tmp_path / "w")
+
+
+def test_a_model_that_was_never_called_is_refused(tmp_path):
+    with pytest.raises(InvalidArgument, match=r"has no weights.*Call it on one batch first"):
+        weights.save_weights(keras.Sequential([layers.Dense(3)], name="new"), tmp_path / "w")
+
+
+def test_integers_do_not_load_into_floats(tmp_path):
+    model = small()
+    state = values(model)
+    state["first/bias"] = state["first/bias"].astype("int32")
+    weights.save_state(tmp_path / "w", state)
+    with pytest.raises(InvalidArgument, match="first/bias is of type float32 in the model and int32 in the file"):
+        weights.load_weights(model, tmp_path / "w")
+
+
+# Damage
+
+
+def raw(rows, data=b"", length=None):
+    text = rows if isinstance(rows, bytes) else json.dumps(rows).encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + data
+
+
+def entry(begin, end, shape=(1,), dtype="F32"):
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
+
+
+DAMAGED = {
+    "empty": (b"", "too short for a header"),
+    "huge header": (raw({}, length=2**63), "announces a header of 9,223,372,036,854,775,808 bytes, and 100,000,000 is"),
+    "header past the end": (raw({}, length=50_000_000), "announces a header of 50,000,000 bytes and holds 2"),
+    "not JSON": (raw(b"{'a': 1}"), "not valid JSON"),
+    "not UTF-8": (raw(b'{"\xff": 1}'), "not valid JSON"),
+    "deep": (raw(b'{"a":' * 60_000 + b"1" + b"}" * 60_000), "not valid JSON"),
+    "a list": (raw([]), "not a JSON object"),
+    "doubled name": (raw(b'{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"a":1}'), "occurs twice"),
+    "metadata": (raw({"__metadata__": {"a": 1}}), "metadata in its header is not text"),
+    "pickle": (b"\x80\x04\x95" + b"cos\nsystem\n(S'id'\ntR.", "it announces a header"),
+    "fields": (raw({"a": {"dtype": "F32", "shape": []}}), "other fields"),
+    "dtype": (raw({"a": entry(0, 4, dtype="F31")}, b"0000"), "unknown type 'F31'"),
+    "shape": (raw({"a": entry(0, 4, shape=(-1,))}, b"0000"), "impossible shape"),
+    "shape overflow": (raw({"a": entry(0, 4, shape=(2**40, 2**40))}, b"0000"), "needs 4,8"),
+    "true as size": (raw({"a": entry(0, 4, shape=(True,))}, b"0000"), "impossible shape"),
+    "negative offset": (raw({"a": entry(-4, 0)}, b"0000"), "impossible offsets"),
+    "too short a span": (raw({"a": entry(0, 2)}, b"00"), "needs 4 bytes and its offsets span 2"),
+    "overlap": (raw({"a": entry(0, 4), "b": entry(2, 6)}, b"000000"), "'b' overlaps"),
+    "gap": (raw({"a": entry(0, 4), "b": entry(8, 12)}, b"0" * 12), "'b' leaves a gap"),
+    "cut off": (raw({"a": entry(0, 4)}, b"00"), "announces 4 bytes of data and it holds 2: it was cut off"),
+    "appended": (raw({"a": entry(0, 4)}, b"000000"), "it holds 6: something was appended"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_damaged_files_are_refused(tmp_path, kind):
+    content, expected = DAMAGED[kind]
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(IntegrityError) as caught:
+        weights.header(path)
+    assert expected in str(caught.value)
+    assert "Get the file again" in str(caught.value)
+    with pytest.raises(IntegrityError):
+        weights.load_state(path)
+
+
+def test_every_cut_and_a_flipped_byte_anywhere_is_noticed(tmp_path):
+    model = small()
+    whole = weights.save_weights(model, tmp_path / "w").read_bytes()
+    before = values(model)
+    path = tmp_path / "damaged"
+    random = np.random.default_rng(0)
+    for cut in [*range(0, 40), *random.integers(40, len(whole), 60)]:
+        path.write_bytes(whole[:cut])
+        with pytest.raises(IntegrityError):
+            weights.load_weights(model, path)
+    for place in random.integers(struct.unpack("<Q", whole[:8])[0] + 8, len(whole), 60):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << int(random.integers(8))
+        path.write_bytes(flipped)
+        with pytest.raises(IntegrityError, match="its data has SHA-256"):
+            weights.load_weights(model, path)
+    assert same(before, values(model))
+
+
+def test_a_missing_file_says_so(tmp_path):
+    with pytest.raises(StoreError, match=r"could not read .*nowhere.*There is no such file"):
+        weights.header(tmp_path / "nowhere")
+
+
+# State
+
+
+def test_state_round_trips_every_type(tmp_path):
+    state = {
+        name: np.arange(6).reshape(2, 3).astype(name)
+        for name in (
+            "float64",
+            "float32",
+            "float16",
+            "int64",
+            "int32",
+            "int16",
+            "int8",
+            "uint64",
+            "uint32",
+            "uint8",
+            "bool",
+        )
+    }
+    state |= {"scalar": np.float32(3.5), "none": np.zeros((0, 3), "float32"), "strided": np.arange(10.0)[::3]}
+    weights.save_state(tmp_path / "s", state, {"epoch": "3", "text": "é\n"})
+    found, metadata = weights.load_state(tmp_path / "s")
+    assert metadata == {"epoch": "3", "text": "é\n"}
+    assert same({k: np.asarray(v) for k, v in state.items()}, found)
+    assert all(found[k].dtype == np.asarray(v).dtype for k, v in state.items())
+
+
+def test_state_that_the_format_cannot_hold_is_refused(tmp_path):
+    with pytest.raises(InvalidArgument, match="'a' has a type that weight files cannot hold"):
+        weights.save_state(tmp_path / "s", {"a": np.array(["text"])})
+    with pytest.raises(InvalidArgument, match="metadata of a weight file must be text"):
+        weights.save_state(tmp_path / "s", {}, {"epoch": 3})
+    assert os.listdir(tmp_path) == []
+
+
+# The disk
+
+
+def test_a_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def writer(file):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_atomic(path, writer)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_disk_that_is_full_leaves_the_old_file(tmp_path):
+    path = weights.save_state(tmp_path / "state", {"a": np.zeros(4)})
+    old = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(StoreError) as caught:
+            weights.save_state(path, {"a": np.zeros(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(caught.value).startswith(f"could not write {path}. The file would be larger than the limit here")
+    assert "What was there before is unchanged" in str(caught.value)
+    assert path.read_bytes() == old
+    assert os.listdir(tmp_path) == ["state"]
+
+
+def test_a_missing_folder_says_so(tmp_path):
+    with pytest.raises(StoreError, match="A folder on the way there is missing"):
+        weights.save_state(tmp_path / "no" / "state", {})
+
+
+def test_a_process_killed_while_saving_leaves_the_old_or_the_new_file(tmp_path):
+    """Kills a saving process before each of its file operations in turn."""
+    script = """
+import os, signal, sys
+import numpy as np
+from zoo import weights
+path = sys.argv[1]
+weights.save_state(path, {"a": np.zeros(1000)})
+point, done = 0, False
+while not done:
+    if os.fork() == 0:
+        seen = [0]
+        def hook(event, arguments):
+            if event in ("open", "os.rename", "os.remove"):
+                if seen[0] == point:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                seen[0] += 1
+        sys.addaudithook(hook)
+        weights.save_state(path, {"a": np.ones(1000)})
+        os._exit(0)
+    done = os.wait()[1] == 0
+    found = weights.load_state(path)[0]["a"]
+    assert (found == 0).all() or (found == 1).all()
+    point += 1
+assert (found == 1).all() and point > 2, point
+"""
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "state")], check=True, timeout=120)

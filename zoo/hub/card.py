@@ -1,0 +1,173 @@
+"""The model card, `README.md`: what a model is and what its run measured, and nothing that was not measured.
+
+The front matter follows https://huggingface.co/docs/hub/model-cards.
+"""
+
+import json
+import re
+import string
+
+from zoo.errors import UnknownName, invalid
+from zoo.hub.manifest import RUN
+from zoo.registry import find_model
+
+_LICENSE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}")
+_SHOWN_LABELS = 40
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~])")
+
+
+def check_license(license):
+    """Returns a licence identifier, such as "apache-2.0" or "cc-by-4.0", or None.
+
+    Raises:
+        InvalidArgument: it is not an identifier.
+    """
+    if license is None or (isinstance(license, str) and _LICENSE.fullmatch(license)):
+        return license
+    raise invalid(
+        "`license` must be a licence identifier",
+        license,
+        "Write one of https://spdx.org/licenses, such as 'apache-2.0' or 'cc-by-4.0'.",
+    )
+
+
+def escaped(text):
+    """Returns text of unknown origin so that Markdown shows it as it is, on one line."""
+    printable = "".join(c if c.isprintable() else " " for c in str(text))
+    return _MARKDOWN.sub(r"\\\1", printable)
+
+
+def _code(text):
+    return "`" + "".join(c if c.isprintable() and c != "`" else " " for c in str(text)) + "`"
+
+
+def _front_matter(spec, row, license):
+    tags = ["keras", "zoo", *([row.family] if row else []), spec.name]
+    lines = ["---", "library_name: keras"]
+    lines += [f"license: {license}"] if license else []
+    lines += [f"pipeline_tag: {json.dumps(spec.task.replace('_', '-'))}", "tags:"]
+    lines += [f"- {json.dumps(tag)}" for tag in dict.fromkeys(tags)]
+    return [*lines, "---"]
+
+
+def _row(spec):
+    try:
+        return find_model(spec.name)
+    except UnknownName:
+        return None  # a builder that was registered by a program and is not around now
+
+
+def _model_section(spec, row, parameters):
+    summary = f"{escaped(row.summary)}. " if row and row.summary else ""
+    lines = [f"{summary}A Keras model of the builder {_code(spec.name)} of zoo, for {spec.task.replace('_', ' ')}.", ""]
+    if row and row.paper:
+        lines.append(f"- Paper: {row.paper}")
+    lines.append(f"- Weights: {parameters:,} parameters, trainable and fixed, in `model.safetensors`")
+    lines.append(f"- Arguments: {_code(json.dumps(spec.arguments, ensure_ascii=False, sort_keys=True))}")
+    lines.append(f"- Recipe: {_code(spec.recipe)}" if spec.recipe else "- Recipe: not recorded")
+    if spec.labels:
+        shown = ", ".join(map(escaped, spec.labels[:_SHOWN_LABELS]))
+        rest = len(spec.labels) - _SHOWN_LABELS
+        more = f" and {rest:,} more, in `config.json`" if rest > 0 else ""
+        lines.append(f"- Labels ({len(spec.labels)}): {shown}{more}")
+    else:
+        lines.append("- Labels: not given")
+    if spec.parent:
+        lines.append(f"- Started from: {_code(spec.parent.get('ref') or json.dumps(spec.parent, sort_keys=True))}")
+    return lines
+
+
+def _number(value):
+    return f"{value:.4f}".rstrip("0").rstrip(".") if isinstance(value, float) and abs(value) < 1e4 else str(value)
+
+
+def _duration(seconds):
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _measured(record):
+    """Returns the table of the results in a run's record: split -> {metric: value}, or metric -> value."""
+    results = record.get("results") or record.get("metrics") or {}
+    rows = []
+    for split, values in results.items() if isinstance(results, dict) else ():
+        pairs = values.items() if isinstance(values, dict) else [(None, values)]
+        for metric, value in pairs:
+            if _is_number(value):
+                name = f"{split} {metric}" if metric else split
+                rows.append(f"| {escaped(name)} | {_number(value)} |")
+    return ["| measured | value |", "|---|---|", *rows] if rows else []
+
+
+def _results_section(record):
+    if not record:
+        return ["None were measured: these weights were pushed without a run."]
+    lines = _measured(record) or ["The run recorded no final results."]
+    facts = []
+    data = record.get("data")
+    if isinstance(data, dict):
+        facts += [("Data", data.get("name")), ("Data fingerprint", data.get("fingerprint"))]
+    elif data:
+        facts.append(("Data", data))
+    facts += [("Command", record.get("command")), ("Seed", record.get("seed"))]
+    facts += [("Hardware", record.get("hardware"))]
+    versions = record.get("versions")
+    if isinstance(versions, dict):
+        facts.append(("Versions", ", ".join(f"{k} {v}" for k, v in sorted(versions.items()) if v)))
+    seconds = record.get("seconds") or record.get("duration_seconds") or record.get("duration")
+    facts.append(("Duration", _duration(seconds) if _is_number(seconds) else seconds))
+    lines.append("")
+    for name, value in facts:
+        if value not in (None, "", {}, []):
+            shown = json.dumps(value, ensure_ascii=False, sort_keys=True) if isinstance(value, dict) else value
+            lines.append(f"- {name}: {escaped(shown) if name != 'Command' else _code(shown)}")
+    return [*lines, "", f"All of it is in `{RUN}`."]
+
+
+def card(spec, *, title, reference, parameters, license=None, record=None, picture=None):
+    """Returns the text of a model card; the same content gives the same text.
+
+    Args:
+        spec: the model's `Spec`.
+        title: heading, such as "owner/name".
+        reference: what a user passes to `zoo.load`.
+        parameters: the number of weights.
+        license: identifier of the weights' licence, or None when whoever pushes did not state one.
+        record: the parsed `run.json`, or None; the only source of results.
+        picture: file name of the learning curves, or None.
+    """
+    row = _row(spec)
+    stated = f"{license}." if license else "Not stated by whoever pushed these weights; ask before using them."
+    use = string.Template('```python\nimport zoo\nmodel = zoo.load("$ref")\nprint(zoo.predict(model, inputs))\n```')
+    lines = [
+        *_front_matter(spec, row, license),
+        "",
+        f"# {escaped(title)}",
+        "",
+        *_model_section(spec, row, parameters),
+        "",
+        "## Results",
+        "",
+        *_results_section(record),
+        *(["", f"![Learning curves]({picture})"] if picture else []),
+        "",
+        "## Use",
+        "",
+        use.substitute(ref=reference),
+        "",
+        "`inputs` are raw: files, arrays or strings; `model` is a plain `keras.Model` that returns logits. "
+        "Add `@` and a revision to pin the bytes.",
+        "",
+        "## License",
+        "",
+        stated,
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,268 @@
+"""Pulling: a revision becomes a verified local folder, and that a model. Nothing pulled is ever executed."""
+
+import re
+import shutil
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoo.cache import cache_folder
+from zoo.errors import IntegrityError, InvalidArgument, StoreError, invalid
+from zoo.files import disk, locked, make_folder, open_regular, sha256_of, staged_folder
+from zoo.hub import manifest
+from zoo.hub.refs import looks_like_path, parse
+from zoo.hub.sources import BEST, is_run_folder, run_spec
+from zoo.registry import find_model, find_weights
+
+_NAMED_WEIGHTS = re.compile(r"[A-Za-z0-9_]+\.[A-Za-z0-9_.-]+")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Verified weights on this machine, and what they are.
+
+    Attributes:
+        ref: the pinned reference, or the path of a run.
+        folder: the local folder with every file.
+        weights: path of the weight file.
+        spec: the `Spec` of the model they belong to.
+        sha256: of the weight file.
+    """
+
+    ref: str
+    folder: Path
+    weights: Path
+    spec: object
+    sha256: str
+
+    def assets(self):
+        """Returns dict, file name -> bytes, of the side files that the preprocessing needs."""
+        with disk(self.folder, "read"):
+            return {name: (self.folder / name).read_bytes() for name in manifest.asset_names(self.spec)}
+
+    def parent(self):
+        """Returns what a model fine-tuned from these weights records as its `Spec.parent`."""
+        return {"ref": self.ref, "sha256": self.sha256}
+
+
+def pull(ref):
+    """Brings a revision onto this machine and verifies it.
+
+    Every file's size and SHA-256 is compared with `config.json`, and `config.json` with the revision, before anything
+    is read further; a copy that is here already is verified again, and fetched again where it was damaged.
+
+    Args:
+        ref: "owner/name", "owner/name@revision", or a folder, see `zoo.hub.refs`.
+
+    Returns:
+        `Path` of the folder, under the cache folder (`ZOO_CACHE`).
+
+    Raises:
+        UnknownName: the repository or the revision does not exist; the message gives the nearest.
+        IntegrityError: the stored bytes are not what was published; nothing of them is kept.
+        StoreError: the store cannot be read or the cache cannot be written.
+    """
+    return _pulled(ref)[0]
+
+
+def _pulled(ref):
+    """Returns `(folder, pinned reference, Manifest)` of a verified revision."""
+    reference = parse(ref)
+    store, repo = reference.store, reference.repo
+    commit = store.resolve(repo, reference.revision)
+    where = f"{store.label(repo)}@{commit[:12]}"
+    shelf = make_folder(cache_folder() / "models")
+    folder = shelf / commit
+    with locked(shelf / f".{commit}.lock"):
+        found = _verified(folder, commit if store.content_addressed else None)
+        if found is None:
+            _fetch(store, repo, commit, where, folder)
+            found = _verified(folder, commit if store.content_addressed else None)
+            if found is None:
+                raise StoreError(f"{folder} changed while it was written. Check the disk, and pull again.")
+    return folder, reference.pinned(commit), found
+
+
+def _fetch(store, repo, commit, where, folder):
+    """Fills the folder with the verified files of a commit; a damaged folder is replaced as a whole."""
+    _remove_leftovers(folder.parent, commit)
+    sizes = store.files(repo, commit)
+    with staged_folder(folder) as stage:
+        target = stage / manifest.CONFIG
+        store.fetch(repo, commit, manifest.CONFIG, target, manifest.MAX_CONFIG_BYTES)
+        config = target.read_bytes()
+        if store.content_addressed and manifest.revision_of(config) != commit:
+            raise IntegrityError(
+                f"{manifest.CONFIG} of {where} was changed: its SHA-256 begins {manifest.revision_of(config)[:12]}, "
+                "and the revision is made of it. Nothing was kept. Ask whoever published it to push it again, or pull "
+                "another revision."
+            )
+        listed = manifest.parse(config, where).files
+        extra = sorted(set(sizes) - {manifest.CONFIG, *listed})
+        if extra:
+            raise IntegrityError(
+                f"{where} holds files that its {manifest.CONFIG} does not list: {', '.join(extra[:6])}. Nothing was "
+                "kept. Remove them there if you put them there; otherwise ask whoever published it."
+            )
+        for name, expected in listed.items():
+            if name in sizes and sizes[name] != expected[0]:
+                manifest.check_copy(name, sizes[name], "", expected, where)  # before fetching gigabytes in vain
+        for name, expected in listed.items():
+            size, sha256 = store.fetch(repo, commit, name, stage / name, expected[0])
+            manifest.check_copy(name, size, sha256, expected, where)
+
+
+def _remove_leftovers(shelf, commit):
+    """Removes what killed pulls of this commit left; the commit's lock is held, other commits' pulls go on."""
+    for path in shelf.glob(f".{commit}.*.zoo-tmp"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _verified(folder, commit):
+    """Returns the `Manifest` of a cached revision, or None where it is absent or not byte for byte as published."""
+    if folder.is_symlink() or not folder.is_dir():
+        return None
+    try:
+        with open_regular(folder / manifest.CONFIG) as file:
+            config = file.read(manifest.MAX_CONFIG_BYTES + 1)
+        if commit is not None and manifest.revision_of(config) != commit:
+            return None
+        found = manifest.parse(config, str(folder))
+        names = {path.name for path in folder.iterdir()}
+        if names != {manifest.CONFIG, *found.files}:
+            return None
+        for name, (size, sha256) in found.files.items():
+            path = folder / name
+            if path.is_symlink() or path.stat().st_size != size or sha256_of(path) != sha256:
+                return None
+    except (OSError, IntegrityError):
+        return None
+    return found
+
+
+def local(ref):
+    """Returns the verified local folder of a reference, or the folder of a run; its side files lie in it."""
+    return checkpoint(ref).folder
+
+
+def checkpoint(ref):
+    """Returns the `Checkpoint` of a reference, of a `zoo.Run`, or of the folder of a run.
+
+    Raises:
+        As `pull`, and:
+        InvalidArgument: the run has no weights yet.
+    """
+    folder = getattr(ref, "folder", None) or ref
+    if isinstance(folder, (str, Path)) and is_run_folder(Path(folder).expanduser()):
+        folder = Path(folder).expanduser()
+        return Checkpoint(str(folder), folder, folder / BEST, run_spec(folder), sha256_of(folder / BEST))
+    folder, pinned, found = _pulled(ref)
+    return Checkpoint(pinned, folder, folder / manifest.WEIGHTS, found.spec, found.files[manifest.WEIGHTS][1])
+
+
+def load(ref, *, num_classes=None, **arguments):
+    """Builds the model of a reference and fills it with its verified weights.
+
+    Args:
+        ref: a reference as for `pull`, the name of registered weights ("resnet20.cifar10"), a `zoo.Run` or the folder
+            of one, or a `.keras` file (which is read with Keras's safe mode on).
+        num_classes: another number of classes than the checkpoint's: the head is new, everything else is loaded, and
+            a warning says which weights were not.
+        **arguments: other arguments of the builder to change, such as `drop_rate`.
+
+    Returns:
+        An uncompiled plain `keras.Model` with its `Spec` in `zoo_spec` (labels, preprocessing) and its `Checkpoint` in
+        `zoo_origin`; for a `.keras` file, the model that was saved.
+
+    Raises:
+        As `pull`, and:
+        InvalidArgument: the weights do not fit the model, or this zoo has no such builder.
+    """
+    if num_classes is not None:
+        arguments["num_classes"] = num_classes
+    if isinstance(ref, (str, Path)) and str(ref).endswith(".keras"):
+        return _load_keras(Path(ref).expanduser(), arguments)
+    return _filled(resolve_weights(None, ref), arguments)
+
+
+def load_into(name, weights, arguments):
+    """Returns a model as `load` does, after checking that the weights are those of variant `name`; for `zoo.build`."""
+    return _filled(resolve_weights(name, weights), arguments)
+
+
+def resolve_weights(name, weights):
+    """Returns the verified `Checkpoint` that `zoo.build(name, weights=weights)` means.
+
+    Args:
+        name: of a model; its variant must be the checkpoint's. None accepts any.
+        weights: "variant.tag" of the registry, or anything `load` takes.
+
+    Raises:
+        UnknownName: no such weights.
+        InvalidArgument: they are of another model.
+        IntegrityError, StoreError: as `pull`.
+    """
+    ref, expected = weights, None
+    if isinstance(weights, str) and _NAMED_WEIGHTS.fullmatch(weights) and not looks_like_path(weights):
+        row = find_weights(weights)
+        ref, expected = f"{row.ref}@{row.revision}", row.model
+        _same_variant(name, row.model, weights)  # before anything is fetched
+    found = checkpoint(ref)
+    _same_variant(expected, found.spec.name, weights)
+    _same_variant(name, found.spec.name, weights)
+    return found
+
+
+def _same_variant(name, found, weights):
+    if name is None:
+        return
+    variant = find_model(name).name
+    if variant != found:
+        raise invalid(
+            f"the weights are those of model {found!r}, not of {variant!r}",
+            str(weights),
+            f"Write zoo.build({found!r}, weights=...), or see zoo.list_weights('{variant}*').",
+        )
+
+
+def _filled(found, changes):
+    """Builds the model of a checkpoint, some of its arguments changed, and loads its weights."""
+    from zoo.factory import build_empty, build_plain
+    from zoo.spec import attach, jsonable
+    from zoo.weights import header, load_weights
+
+    spec = found.spec
+    header(found.weights)  # refuse a damaged file before a model is built
+    arguments = {**spec.arguments, **jsonable(changes)}
+    new_head = arguments.get("num_classes") != spec.arguments.get("num_classes")
+    try:
+        model = build_plain(spec.name, arguments) if new_head else build_empty(spec.name, **arguments)
+    except InvalidArgument as error:
+        if changes:
+            raise
+        raise invalid(
+            f"{found.ref} cannot be built here: {error}", works="Install the zoo that wrote it, or a newer one."
+        ) from error
+    report = load_weights(model, found.weights, ignore_head=new_head, verify=found.weights.name == BEST)
+    if report.not_loaded:
+        warnings.warn(f"{found.ref}: {report.describe()}", stacklevel=3)
+    model.zoo_origin = found
+    built = model.zoo_spec.arguments
+    return attach(model, spec.but(arguments=built, labels=None if new_head else spec.labels))
+
+
+def _load_keras(path, arguments):
+    if arguments:
+        raise invalid("a .keras file is loaded as it was saved", sorted(arguments), "Load it without arguments.")
+    if not path.is_file():
+        raise StoreError(f"could not read {path}. There is no such file. Check the path.")
+    import keras
+
+    import zoo.compiled  # noqa: F401  registers the class that zoo.build compiles
+
+    try:
+        return keras.saving.load_model(path, safe_mode=True)
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise IntegrityError(
+            f"{path} could not be read as a Keras model, or holds code, which is not run: {str(error)[:300]}"
+        ) from error
