@@ -1,0 +1,98 @@
+"""Data sets: a name, a path or arrays in; train, validation and test with labels, preprocessing and fingerprint out.
+
+`load("mnist")`, `load("photos/")` and `load("reviews.csv")` all give a `zoo.data.base.Dataset`, checked before any
+training; `from_arrays` does the same for arrays in memory. `zoo.data.feed.feed` turns a split into what `fit` eats.
+Importing this module imports neither Keras nor NumPy.
+"""
+
+import difflib
+import os
+from pathlib import Path
+
+from zoo.arguments import checked
+from zoo.data.catalog import DatasetRow, dataset, find, rows
+from zoo.errors import DataError, InvalidArgument, invalid, worded
+
+__all__ = ["DatasetRow", "dataset", "from_arrays", "load", "names"]
+
+TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+
+
+def names():
+    """Returns the `DatasetRow` (`.name`, `.task`, `.summary`, `.arguments`) of every registered data set."""
+    return list(rows().values())
+
+
+def load(source, **options):
+    """Loads a data set and checks it.
+
+    Args:
+        source: a registered name ("mnist"), or the path of a folder with one folder of images per class, an `.npz`
+            file, or a `.csv`/`.tsv` file of texts and labels (also `.gz`). A path is told from a name by a slash, a
+            leading dot or tilde, a known ending, or by being a `pathlib.Path`. A `Dataset` is returned as it is.
+        **options: of the data set, named; see `names()` and the functions in `zoo.data.folders` and `zoo.data.files`.
+
+    Returns:
+        A `zoo.data.base.Dataset`.
+
+    Raises:
+        UnknownName: no data set or option has this name; the message gives the nearest.
+        DataError: the data cannot be read or cannot be what the task needs.
+    """
+    if not isinstance(source, (str, os.PathLike)):
+        from zoo.data.base import Dataset
+
+        if isinstance(source, Dataset) and not options:
+            return source
+        wrong = "options belong to a name or a path" if isinstance(source, Dataset) else "this is not a data set"
+        works = "Give a name, a path, a Dataset without options, or use zoo.data.from_arrays(x, y, task=...)."
+        raise invalid(wrong, type(source).__name__, works, error=InvalidArgument)
+    if not _looks_like_path(source):
+        function = find(source)
+        return function(**checked(f"data set {source!r}", function, options))
+    path = Path(source).expanduser()
+    function = _reader(path)
+    return function(**checked(f"data set {str(source)!r}", function, {**options, "path": path}))
+
+
+def from_arrays(x_train, y_train, *, task="image_classification", **options):
+    """Makes a data set from arrays in memory; see `zoo.data.files.from_arrays` for every option."""
+    from zoo.data import files
+
+    given = {**options, "x_train": x_train, "y_train": y_train, "task": task}
+    return files.from_arrays(**checked("zoo.data.from_arrays", files.from_arrays, given))
+
+
+def _looks_like_path(source):
+    if isinstance(source, os.PathLike):
+        return True
+    separators = {"/", os.sep, os.altsep or "/"}
+    return any(s in source for s in separators) or source[:1] in (".", "~") or source.endswith((".npz", *TABLES))
+
+
+def _reader(path):
+    """Returns the function that reads what is at a path."""
+    if not path.exists():
+        raise _missing(path)
+    if path.is_dir():
+        from zoo.data import folders
+
+        return folders.load_folder
+    from zoo.data import files
+
+    if path.name.endswith(".npz"):
+        return files.load_npz
+    if path.name.endswith(TABLES):
+        return files.load_table
+    works = "Readable are: a folder of images by class, " + ", ".join((".npz", *TABLES)) + "."
+    raise DataError(worded("no data set can be read from this kind of file", received=path.name, works=works))
+
+
+def _missing(path):
+    """Returns the error for a path that leads nowhere, with its nearest neighbour."""
+    parent = path.parent
+    if not parent.is_dir():
+        return DataError(worded("no such file or folder", received=str(path), works=f"{parent} does not exist either."))
+    close = difflib.get_close_matches(path.name, [p.name for p in parent.iterdir()], n=1)
+    works = f"Did you mean {str(parent / close[0])!r}?" if close else None
+    return DataError(worded("no such file or folder", received=str(path), works=works))

@@ -1,0 +1,156 @@
+"""A split as what `model.fit` eats: every epoch in an order fixed by seed and epoch number, whichever epoch starts.
+
+    steps = steps_per_epoch(split, 32)
+    model.fit(feed(split, 32, seed=0, epochs=9, initial_epoch=4), steps_per_epoch=steps, initial_epoch=4, epochs=9)
+
+trains on the very batches that epochs 4 to 8 of an uninterrupted run see.
+"""
+
+import contextlib
+import functools
+import importlib.util
+import math
+import os
+
+import numpy as np
+
+from zoo.errors import MissingDependency, ZooError, invalid, worded
+
+_raised = []  # what failed inside tf.data, which itself passes on only text
+
+
+def steps_per_epoch(split, batch_size, *, drop_remainder=False):
+    """Returns the number of batches in one epoch."""
+    if type(batch_size) is not int or batch_size < 1:
+        raise invalid("`batch_size` must be a positive whole number", batch_size)
+    steps = len(split) // batch_size if drop_remainder else math.ceil(len(split) / batch_size)
+    if not steps:
+        works = f"The split has {len(split):,} examples: use a smaller batch, or keep the remainder."
+        raise invalid("not one full batch", batch_size, works)
+    return steps
+
+
+def feed(split, batch_size, *, seed=None, epochs=1, initial_epoch=0, augment=(), drop_remainder=False):
+    """Returns the batches of some epochs, one after another, as one pass.
+
+    Call `fit` with `steps_per_epoch=steps_per_epoch(split, batch_size)`. Epoch e is in the order
+    `np.random.default_rng([seed, e]).permutation(n)`; its last batch holds what remains.
+
+    Args:
+        split: a `zoo.data.base.Split`.
+        batch_size: examples in a batch.
+        seed: of the order and of augmentation, not negative; None keeps the split's order.
+        epochs, initial_epoch: epochs `initial_epoch` to `epochs` - 1 are given, as in `fit`.
+        augment: functions `(images, labels, seeds) -> (images, labels)` of tensors, run in turn on each batch inside
+            tf.data; `seeds` is a stateless seed, int32 (2,), fixed by seed, epoch, batch and place in this tuple.
+        drop_remainder: leaves out the last batch of an epoch when it is not full.
+
+    Returns:
+        A `tf.data.Dataset` of `(x, y)`; without TensorFlow a `keras.utils.PyDataset` of the same batches.
+
+    Raises:
+        MissingDependency: augmentation is asked for without TensorFlow.
+        InvalidArgument: a number is out of range, or augmentation has no seed.
+    """
+    steps = steps_per_epoch(split, batch_size, drop_remainder=drop_remainder)
+    if type(epochs) is not int or type(initial_epoch) is not int or not 0 <= initial_epoch < epochs:
+        raise invalid("epochs run from `initial_epoch` to below `epochs`", (initial_epoch, epochs))
+    if seed is not None and (type(seed) is not int or seed < 0):
+        raise invalid("`seed` must be a whole number that is not negative, or None", seed)
+    if augment and seed is None:
+        raise invalid("augmentation needs a seed", seed, "Pass seed=0, for example.")
+    batches = _Batches(split, batch_size, seed, steps, len(augment))
+    if _has_tensorflow():
+        full = drop_remainder or len(split) % batch_size == 0
+        return _tf_dataset(batches, range(initial_epoch * steps, epochs * steps), tuple(augment), full)
+    if augment:
+        wrong = "augmentation runs in tf.data, which needs TensorFlow"
+        works = "pip install tensorflow, or leave the augmenting tricks out."
+        raise MissingDependency(worded(wrong, works=works))
+    return _py_dataset(batches, range(initial_epoch * steps, epochs * steps))
+
+
+@contextlib.contextmanager
+def plain_errors():
+    """Within this block, a zoo error raised while a batch was made comes out as itself, not as TensorFlow's text."""
+    _raised.clear()
+    try:
+        yield
+    except ZooError:
+        raise
+    except Exception as error:
+        if _raised:
+            raise _raised[0] from error
+        raise
+
+
+def _has_tensorflow():
+    return importlib.util.find_spec("tensorflow") is not None
+
+
+class _Batches:
+    """Batch number k, counted from the first batch of epoch 0."""
+
+    def __init__(self, split, batch_size, seed, steps, num_seeds):
+        self.split, self.batch_size, self.seed, self.steps = split, batch_size, seed, steps
+        self.num_seeds = num_seeds
+        self._order = functools.lru_cache(maxsize=2)(self._make_order)  # two epochs meet in the prefetch buffer
+
+    def _make_order(self, epoch):
+        count = len(self.split)
+        return np.arange(count) if self.seed is None else np.random.default_rng([self.seed, epoch]).permutation(count)
+
+    def __getitem__(self, number):
+        epoch, step = divmod(int(number), self.steps)
+        start = step * self.batch_size
+        return self.split.batch(self._order(epoch)[start : start + self.batch_size])
+
+    def seeds(self, number):
+        """Returns the stateless seeds of one batch, int32 (number of augmentations, 2)."""
+        epoch, step = divmod(int(number), self.steps)
+        made = [np.random.SeedSequence([self.seed, epoch, step, k]).generate_state(2) for k in range(self.num_seeds)]
+        return np.array(made, np.uint32).reshape(self.num_seeds, 2).view(np.int32)
+
+
+def _tf_dataset(batches, numbers, augment, full):
+    import tensorflow as tf
+
+    shape, dtype = batches.split.element
+    size = batches.batch_size if full else None
+
+    def make(number):
+        try:
+            return (*batches[number], batches.seeds(number))
+        except Exception as error:
+            _raised.append(error)
+            raise
+
+    def batch(number):
+        x, y, seeds = tf.numpy_function(make, [number], [tf.as_dtype(dtype), tf.int32, tf.int32], stateful=False)
+        x.set_shape((size, *shape))
+        y.set_shape((size,))
+        seeds.set_shape((len(augment), 2))
+        for k, function in enumerate(augment):
+            x, y = function(x, y, seeds[k])
+        return x, y
+
+    dataset = tf.data.Dataset.range(numbers.start, numbers.stop)
+    dataset = dataset.map(batch, num_parallel_calls=min(4, os.cpu_count() or 1), deterministic=True)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # it stalled `fit` for up to 1.3 s
+    options.deterministic = True
+    return dataset.prefetch(2).with_options(options)
+
+
+def _py_dataset(batches, numbers):
+    import keras
+
+    class Batches(keras.utils.PyDataset):
+        @property
+        def num_batches(self):
+            return len(numbers)
+
+        def __getitem__(self, index):
+            return batches[numbers[index]]
+
+    return Batches()

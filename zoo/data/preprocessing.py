@@ -1,0 +1,338 @@
+"""How raw input becomes model input, declared as a JSON dict that travels with a model: one code for training,
+evaluation and prediction.
+
+An image declaration, where `x` are raw pixels of 0 to `maximum` and the model is fed `(x * scale - mean) / std`:
+
+    {"kind": "image", "image_shape": [H, W, C], "scale": 1/255, "maximum": 255, "mean": [C floats] | null,
+     "std": [C floats] | null, "resize": null | "nearest" | "bilinear" | "bicubic" | "lanczos", "crop": null | share}
+
+Image files hold 0 to 255 and are brought to 0 to `maximum` first (null: files cannot be read for this model, because
+it was trained on numbers whose range nobody declared). With `crop`, the shorter side is resized to side / crop and
+the middle is cut out; without, the image is resized to the model's height and width. Without `resize`, an image of
+another size is an error.
+
+A text declaration; ids are positions in the vocabulary, a text file of one word a line that travels as an asset:
+
+    {"kind": "text", "lowercase": true, "strip": "<br />" | null, "token_pattern": ..., "sequence_length": T,
+     "keep": "first" | "last", "vocab_size": V, "vocabulary": "vocabulary.txt"}
+
+Id 0 is padding, at the end of a row; 1 is a word outside the vocabulary. A text of more than T words keeps its first
+or last T. {"kind": "tokens", "sequence_length": T, "vocab_size": V} takes ready rows of ids.
+"""
+
+import functools
+import io
+import os
+import re
+from collections import Counter
+
+import numpy as np
+
+from zoo.data import checks
+from zoo.errors import DataError, InvalidArgument, invalid, nearest, unknown, worded
+
+PADDING, UNKNOWN = 0, 1
+RESERVED = ("[PAD]", "[UNK]")
+VOCABULARY = "vocabulary.txt"
+WORDS = r"\w+(?:'\w+)*"
+# A declaration may come from a downloaded file. Patterns are chosen from these, never compiled from what arrives: an
+# unlucky pattern takes a regex engine exponential time.
+TOKEN_PATTERNS = {WORDS: re.compile(WORDS), r"\S+": re.compile(r"\S+")}
+RESIZES = ("nearest", "bilinear", "bicubic", "lanczos")
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+# Declarations
+
+
+def image_declaration(image_shape, *, maximum=255.0, mean=None, std=None, resize=None, crop=None):
+    """Returns the declaration of images of shape (H, W, C) with pixels of 0 to `maximum`.
+
+    `maximum=None` declares numbers that are fed as they are.
+    """
+    return {
+        "kind": "image",
+        "image_shape": [int(n) for n in image_shape],
+        "scale": 1.0 if maximum is None else 1.0 / maximum,
+        "maximum": maximum,
+        "mean": None if mean is None else [float(m) for m in mean],
+        "std": None if std is None else [float(s) for s in std],
+        "resize": resize,
+        "crop": crop,
+    }
+
+
+def text_declaration(sequence_length, vocab_size, *, keep="first", strip=None):
+    """Returns the declaration of texts whose vocabulary is the asset "vocabulary.txt"."""
+    return {
+        "kind": "text",
+        "lowercase": True,
+        "strip": strip,
+        "token_pattern": WORDS,
+        "sequence_length": int(sequence_length),
+        "keep": keep,
+        "vocab_size": int(vocab_size),
+        "vocabulary": VOCABULARY,
+    }
+
+
+# Encoding
+
+
+def encode(declared, raw, assets=None):
+    """Turns raw inputs into a batch for the model.
+
+    Args:
+        declared: the preprocessing declaration.
+        raw: for images, one or a list of file paths, encoded bytes, `PIL.Image`s or arrays (H, W, C) of raw pixels,
+            or one array (n, H, W, C); the channel axis may be left out when C is 1. For texts, one or a list of
+            strings. For tokens, one row or an array (n, T) of ids.
+        assets: file name -> bytes, as the data set or the model's folder holds them.
+
+    Returns:
+        float32 (n, H, W, C), or int32 (n, T).
+
+    Raises:
+        DataError: an input is of the wrong kind or size, cannot be read, or is NaN; the message says which.
+        InvalidArgument: the declaration is missing, or is not one that this zoo knows.
+    """
+    if not declared:
+        works = 'Pass one, such as {"kind": "image", "image_shape": [224, 224, 3], "scale": 0.00392}.'
+        raise invalid("this model declares no preprocessing, so raw input cannot be read", declared, works)
+    kind = declared.get("kind")
+    if kind not in ("image", "text", "tokens"):
+        raise unknown("kind of preprocessing", kind, ("image", "text", "tokens"))
+    if kind == "image":
+        return encode_array(declared, _pixels(declared, raw))
+    if kind == "text":
+        return encode_texts(declared, _texts(raw), _words(declared, assets))
+    return _token_rows(declared, raw)
+
+
+def encode_array(declared, raw):
+    """Returns a checked array of raw pixels as model input; rows of ids pass unchanged."""
+    if declared["kind"] != "image":
+        return np.ascontiguousarray(raw, np.int32)
+    x = np.multiply(raw, np.float32(declared.get("scale", 1.0)), dtype=np.float32)
+    if declared.get("mean") is not None:
+        x -= np.asarray(declared["mean"], np.float32)
+    if declared.get("std") is not None:
+        x /= np.asarray(declared["std"], np.float32)
+    return x
+
+
+# Images
+
+
+def decode_image(image, declared, name=None):
+    """Returns one encoded image as raw pixels of the shape that the model takes.
+
+    Args:
+        image: path, bytes of an image file, or `PIL.Image`.
+        declared: image declaration.
+        name: what to call it in messages; the path by default.
+
+    Returns:
+        uint8 (H, W, C). Cameras' orientation marks are obeyed, colours become grey or grey becomes colours as C says,
+        transparency is dropped.
+
+    Raises:
+        DataError: it cannot be read, has more than 8 bits a channel, or has another size and `resize` is null.
+    """
+    from PIL import Image, ImageOps
+
+    name = name or (os.path.basename(image) if isinstance(image, (str, os.PathLike)) else "the image")
+    height, width, channels = declared["image_shape"]
+    if channels not in _MODES:
+        raise DataError(worded(f"image files cannot be read for a model of {channels} channels", received=str(name)))
+    try:
+        opened = image if isinstance(image, Image.Image) else Image.open(_openable(image))
+        if opened.mode[:1] in "IF":
+            works = "Convert it to 8 bits first; cutting the values off would change the picture."
+            raise DataError(
+                worded(f"image {str(name)!r} has more than 8 bits a channel", received=opened.mode, works=works)
+            )
+        opened = ImageOps.exif_transpose(opened).convert(_MODES[channels])
+        if opened.size != (width, height) or (declared.get("resize") and declared.get("crop")):
+            opened = _resized(opened, declared, name)
+        return np.asarray(opened, np.uint8).reshape(height, width, channels)
+    except DataError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = "it is not there" if isinstance(error, FileNotFoundError) else error
+        raise DataError(worded(f"image {str(name)!r} cannot be read ({reason})")) from error
+
+
+def _openable(image):
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        return io.BytesIO(image)
+    return os.path.expanduser(image)
+
+
+def _resized(image, declared, name):
+    from PIL import Image
+
+    height, width, _ = declared["image_shape"]
+    method = declared.get("resize")
+    if method is None:
+        wrong = f"image {str(name)!r} is {_size(image.height, image.width)} but the model takes {_size(height, width)}"
+        works = 'Resize it first, or set "resize" to "bilinear" in the preprocessing.'
+        raise DataError(worded(wrong, works=works))
+    if method not in RESIZES:
+        raise unknown("resize method", method, RESIZES)
+    method = Image.Resampling[method.upper()]
+    crop = declared.get("crop")
+    if crop is None:
+        return image.resize((width, height), method)
+    factor = max(width / crop / image.width, height / crop / image.height)
+    scaled = (int(image.width * factor + 1e-6), int(image.height * factor + 1e-6))  # floor, as torchvision does
+    scaled = image.resize((max(width, scaled[0]), max(height, scaled[1])), method)
+    left, top = round((scaled.width - width) / 2), round((scaled.height - height) / 2)
+    return scaled.crop((left, top, left + width, top + height))
+
+
+def _size(height, width):
+    return f"{height} x {width} pixels (height x width)"
+
+
+def _pixels(declared, raw):
+    """Returns raw input of any accepted form as one array (n, H, W, C) of raw pixels."""
+    from PIL import Image
+
+    single = (str, os.PathLike, bytes, bytearray, Image.Image)
+    if isinstance(raw, np.ndarray):
+        return _pixel_array(declared, raw, "the array")
+    items = [raw] if isinstance(raw, single) else list(raw)
+    if not items:
+        raise DataError(worded("there is no image to read", received=raw))
+    rows = []
+    for i, item in enumerate(items):
+        if isinstance(item, single):
+            name = None if isinstance(item, (str, os.PathLike)) else f"number {i}"
+            rows.append(_to_range(declared, decode_image(item, declared, name)[np.newaxis]))
+        elif hasattr(item, "__array__") or isinstance(item, (list, tuple)):
+            rows.append(_pixel_array(declared, np.asarray(item), f"image {i}"))
+        else:
+            works = "Give paths, bytes, PIL images or arrays."
+            raise DataError(worded(f"input {i} is not an image", received=type(item).__name__, works=works))
+    return np.concatenate(rows)
+
+
+def _to_range(declared, pixels):
+    """Brings the 0 to 255 of an image file to the range of the raw pixels that the model was trained on."""
+    maximum = declared.get("maximum", 255)
+    if maximum is None:
+        works = "Pass arrays of the same numbers as in training."
+        raise DataError(
+            worded("this model was trained on numbers of no declared range, not on image files", works=works)
+        )
+    return pixels if maximum == 255 else pixels * np.float32(maximum / 255)
+
+
+def _pixel_array(declared, x, name):
+    shape = tuple(declared["image_shape"])
+    if x.dtype.kind not in "buif":
+        raise DataError(worded(f"{name} is of type {x.dtype}", works="Pixels must be integers or floats."))
+    if x.shape == shape or (shape[-1] == 1 and x.shape == shape[:2]):
+        x = x[np.newaxis]
+    if shape[-1] == 1 and x.shape[1:] == shape[:2]:
+        x = x[..., np.newaxis]
+    if x.shape[1:] != shape or not len(x):
+        works = f"The model takes {shape} (height, width, channels), one or several of them."
+        raise DataError(worded(f"{name} has shape {x.shape}", works=works))
+    if x.dtype.kind == "f":
+        checks.finite(x, "images")
+    return x
+
+
+# Texts
+
+
+def tokens(text, declared):
+    """Returns the words of a text, as its declaration splits it."""
+    if declared.get("lowercase", True):
+        text = text.lower()
+    if declared.get("strip"):
+        text = text.replace(declared["strip"], " ")
+    pattern = TOKEN_PATTERNS.get(declared["token_pattern"])
+    if pattern is None:
+        wrong = "the preprocessing names a token pattern that this zoo does not know"
+        raise invalid(wrong, declared["token_pattern"], "Known: " + ", ".join(TOKEN_PATTERNS) + ".")
+    return pattern.findall(text)
+
+
+def build_vocabulary(token_lists, vocab_size):
+    """Returns a vocabulary as a tuple of words, id = position: "[PAD]", "[UNK]", then the most frequent words.
+
+    Args:
+        token_lists: lists of words, of the training split only.
+        vocab_size: most words to keep, the two reserved ones included. Equally frequent words go by alphabet.
+    """
+    counts = Counter()
+    for words in token_lists:
+        counts.update(words)
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return RESERVED + tuple(word for word, _ in ranked[: vocab_size - len(RESERVED)])
+
+
+def vocabulary_asset(words):
+    """Returns a vocabulary as the bytes of a text file, one word a line."""
+    return "\n".join(words).encode()
+
+
+def encode_texts(declared, texts, ids):
+    """Returns int32 (n, T) ids of texts; `texts` may also be lists of words. `ids` maps words to ids."""
+    length, last = declared["sequence_length"], declared.get("keep", "first") == "last"
+    rows = np.zeros((len(texts), length), np.int32)
+    find = ids.get
+    for row, text in zip(rows, texts, strict=True):
+        words = tokens(text, declared) if isinstance(text, str) else text
+        words = words[-length:] if last else words[:length]
+        # A text without any word is one unknown word: a row of padding alone would mask every step of a model.
+        row[: max(1, len(words))] = [find(word, UNKNOWN) for word in words] or [UNKNOWN]
+    return rows
+
+
+def _texts(raw):
+    texts = [raw] if isinstance(raw, str) else list(raw)
+    if not texts:
+        raise DataError(worded("there is no text to read", received=raw))
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise DataError(worded(f"input {i} is not a string", received=type(text).__name__))
+    return texts
+
+
+def _words(declared, assets):
+    name = declared["vocabulary"]
+    if name not in (assets or {}):
+        close = nearest(name, assets or {})
+        works = f"Found {close!r} instead." if close else "It is a file in the model's folder, or `Dataset.assets`."
+        raise InvalidArgument(worded(f"the vocabulary {name!r} is missing", works=works))
+    return _parsed_vocabulary(bytes(assets[name]))
+
+
+@functools.lru_cache(maxsize=8)
+def _parsed_vocabulary(data):
+    return {word: i for i, word in enumerate(data.decode("utf-8").split("\n"))}
+
+
+def _token_rows(declared, raw):
+    rows = np.asarray(raw)
+    rows = rows[np.newaxis] if rows.ndim == 1 else rows
+    return token_array(rows, "input", declared["sequence_length"], declared["vocab_size"])
+
+
+def token_array(rows, part, length=None, vocab_size=None):
+    """Returns rows of token ids as int32 (n, T), checked."""
+    rows = np.asarray(rows)
+    if rows.dtype.kind not in "ui" or rows.ndim != 2 or not rows.size or length not in (None, rows.shape[1]):
+        wanted = "n, T" if length is None else f"n, {length}"
+        works = f"Token ids are integers of shape ({wanted}), padded with 0 at the end."
+        raise DataError(worded(f"the {part} rows are {rows.dtype} of shape {rows.shape}", works=works))
+    limit = np.iinfo(np.int32).max if vocab_size is None else vocab_size
+    count, first = checks.first_bad(rows, lambda part: (part < 0) | (part >= limit))
+    if count:
+        wrong = f"{count:,} of the {part} rows hold ids outside 0 to {limit - 1}, the first at index {first}"
+        raise DataError(worded(wrong))
+    return rows.astype(np.int32, copy=False)
