@@ -1,0 +1,79 @@
+"""The two ends of a model, its input and its logits, and the checks of the arguments that shape them."""
+
+import keras
+from keras import layers
+
+from zoo.errors import invalid
+
+
+def positive(**arguments):
+    """Refuses an argument that is not a whole number of at least one.
+
+    Raises:
+        InvalidArgument: naming the first such argument.
+    """
+    for name, value in arguments.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise invalid(f"`{name}` must be a whole number of at least 1", value)
+
+
+def rate(**arguments):
+    """Refuses an argument that is not a probability below one.
+
+    Raises:
+        InvalidArgument: naming the first such argument.
+    """
+    for name, value in arguments.items():
+        if not 0 <= value < 1:
+            raise invalid(f"`{name}` must be at least 0 and below 1", value)
+
+
+def choice(known, **arguments):
+    """Refuses an argument that is not one of the `known` words.
+
+    Raises:
+        InvalidArgument: naming the first such argument and what it may be.
+    """
+    for name, value in arguments.items():
+        if value not in known:
+            raise invalid(f"`{name}` must be one of {', '.join(map(repr, known))}", value)
+
+
+def image_input(image_shape):
+    """Returns the input named "image": float32 (B, H, W, C).
+
+    Raises:
+        InvalidArgument: `image_shape` is not three positive whole numbers.
+    """
+    if len(image_shape) != 3 or not all(isinstance(n, int) and n > 0 for n in image_shape):
+        raise invalid(
+            "`image_shape` must be (height, width, channels), three positive whole numbers",
+            image_shape,
+            "Grey images have one channel: (28, 28, 1).",
+        )
+    return keras.Input(image_shape, name="image")
+
+
+def token_input(sequence_length):
+    """Returns the input named "tokens": int32 ids (B, T), 0 for the padding at the end of a row.
+
+    Raises:
+        InvalidArgument: `sequence_length` is not a positive whole number.
+    """
+    positive(sequence_length=sequence_length)
+    return keras.Input((sequence_length,), dtype="int32", name="tokens")
+
+
+def logits_layer(num_classes, *, kernel_initializer="glorot_uniform"):
+    """Returns the dense head named "logits"; under mixed precision it computes in full precision.
+
+    Args:
+        num_classes: outputs; 1 is the logit of a binary (sigmoid) classifier.
+        kernel_initializer: of the head's kernel; its bias starts at zero.
+
+    Raises:
+        InvalidArgument: `num_classes` is not a positive whole number.
+    """
+    positive(num_classes=num_classes)
+    full_precision = keras.config.dtype_policy().variable_dtype
+    return layers.Dense(num_classes, kernel_initializer=kernel_initializer, dtype=full_precision, name="logits")
