@@ -93,12 +93,8 @@ def loss_with_outputs(model, layers, values, x, y, sample_weight):
 
 
 def output_gradient(model, layers, x, y, sample_weight):
-    """Returns (outputs of `layers`, gradients of the loss by them), two lists of tensors; the outputs are live.
-
-    Args:
-        layers: layers that each sit directly on one input of the model, such as embeddings.
-    """
-    inputs = dict(zip(model.input_names, keras.tree.flatten(x), strict=True))
-    values = [layer(inputs[layer.input._keras_history.operation.name]) for layer in layers]
+    """Returns (outputs of `layers`, gradients of the loss by them), two lists of tensors; the outputs are live."""
+    leaves = [x[i.name] for i in model.inputs] if isinstance(x, dict) else keras.tree.flatten(x)
+    values = keras.tree.flatten(keras.Model(model.inputs, [layer.output for layer in layers])(leaves))
     gradients = gradient_of(lambda v: loss_with_outputs(model, layers, v, x, y, sample_weight), values)
     return values, gradients

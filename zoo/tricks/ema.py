@@ -15,6 +15,38 @@ from zoo.errors import invalid
 from zoo.registry import trick
 
 
+class ValidateAverage(keras.callbacks.Callback):
+    """Validates with the averaged weights and puts the raw ones back exactly.
+
+    `keras.callbacks.SwapEMAWeights` does not: on TensorFlow it swaps by adding and subtracting, which rounds, and on
+    JAX weights and averages may end up sharing a buffer, which the next `fit` cannot donate twice.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self._raw = None
+
+    def _pairs(self):
+        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+        return list(zip(optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True))
+
+    def on_train_begin(self, logs=None):
+        if self.model.optimizer.built:
+            for _, average in self._pairs():
+                average.assign(keras.ops.convert_to_numpy(average))  # a buffer of its own
+
+    def on_test_begin(self, logs=None):
+        pairs = self._pairs()
+        self._raw = [keras.ops.convert_to_numpy(raw).copy() for raw, _ in pairs]
+        for raw, average in pairs:
+            raw.assign(keras.ops.convert_to_numpy(average))
+
+    def on_test_end(self, logs=None):
+        for (raw, _), kept in zip(self._pairs(), self._raw, strict=True):
+            raw.assign(kept)
+        self._raw = None
+
+
 @trick("ema", stage="after")
 @dataclass(frozen=True)
 class Ema:
@@ -27,8 +59,8 @@ class Ema:
             raise invalid("ema: `momentum` must be between 0 and 1", self.momentum)
 
     def apply(self, plan):
-        # Keras swaps the average in for validation, and writes it over the weights when training ends.
-        return plan.but(ema=self.momentum).adding("callbacks", keras.callbacks.SwapEMAWeights)
+        # The Keras optimizer keeps the average, and writes it over the weights when training ends.
+        return plan.but(ema=self.momentum).adding("callbacks", ValidateAverage)
 
     def explain(self, plan):
         steps = 1 / (1 - self.momentum)

@@ -42,7 +42,7 @@ class LinearWarmup(BoundSchedule):
         if self.epochs < epochs:
             return []
         return [
-            f"warmup(epochs={self.epochs:g}) needs more epochs than the {epochs} of this fit, so the peak rate is not reached"
+            f"warmup(epochs={self.epochs:g}) is longer than this fit, epochs={epochs}: the peak rate is not reached"
         ]
 
     def get_config(self):
