@@ -1,20 +1,21 @@
-"""The cache folder, atomic writes, and downloads that are checked before anyone reads them.
+"""The cache folder, and downloads that are checked before anyone reads them.
 
 The cache is the folder that `ZOO_CACHE` names, else `~/.cache/zoo`. Everything in it can be made again.
 """
 
 import contextlib
+import functools
 import hashlib
+import http.client
 import os
 import shutil
 import sys
-import tempfile
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.errors import DataError, IntegrityError, StoreError, worded
+from zoo.files import make_folder, write_atomic
 
 CHUNK = 1 << 20  # bytes read at a time
 TIMEOUT = 30  # seconds without a byte before a download is given up
@@ -38,42 +39,10 @@ class Remote:
         return ("sha256", self.sha256) if self.sha256 else ("md5", self.md5)
 
 
-def folder(*parts):
+def cache_folder(*parts):
     """Returns the path of a folder in the cache; nothing is created."""
     root = os.environ.get("ZOO_CACHE")
     return Path(root).expanduser().joinpath(*parts) if root else Path.home().joinpath(".cache", "zoo", *parts)
-
-
-@contextlib.contextmanager
-def replacing(path):
-    """Opens a temporary binary file beside `path`; it takes that name when the block ends without an error.
-
-    Until then, and after any failure, what was at `path` stays as it was.
-
-    Raises:
-        StoreError: the folder cannot be written, or the disk is full.
-    """
-    path = Path(path)
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner reads
-        os.replace(temporary, path)
-        temporary = None
-    except OSError as error:
-        if isinstance(error, (StoreError, urllib.error.URLError, TimeoutError)):
-            raise
-        works = "Free some disk space, or name another folder in ZOO_CACHE."
-        raise StoreError(worded(f"cannot write {path} ({error.strerror or error})", works=works)) from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
 
 
 def digest(path, algorithm="sha256"):
@@ -108,7 +77,7 @@ def locate(names, remote, title):
         for name in names:
             if (root / name).is_file():
                 return root / name
-    kept = folder("data", remote.file)
+    kept = cache_folder("data", remote.file)
     if kept.is_file() and matches(kept, remote):
         return kept
     return download(remote, kept, title)
@@ -123,42 +92,55 @@ def download(remote, path, title):
         StoreError: the folder cannot be written.
     """
     algorithm, expected = remote.pin
-    hasher, received = hashlib.new(algorithm), 0
-    try:
-        request = urllib.request.Request(remote.url, headers={"User-Agent": "zoo"})
-        with (
-            urllib.request.urlopen(request, timeout=TIMEOUT) as response,
-            replacing(path) as file,
-            _progress(f"{title}: {remote.file}", remote.size) as advance,
-        ):
-            while chunk := response.read(CHUNK):
+
+    def receive(file):
+        hasher, received = hashlib.new(algorithm), 0
+        with contextlib.closing(_opened(remote, path, title)) as response, _progress(remote, title) as advance:
+            while chunk := _next_chunk(response, remote, path, title):
                 received += len(chunk)
                 if received > remote.size:
                     break
                 file.write(chunk)
                 hasher.update(chunk)
                 advance(len(chunk))
-            if received != remote.size or hasher.hexdigest() != expected:
-                wrong = f"{remote.url} sent something else than {title}"
-                shown = f"{received:,} bytes, {algorithm} {hasher.hexdigest()}"
-                works = f"Expected {remote.size:,} bytes, {algorithm} {expected}. Nothing was kept."
-                raise IntegrityError(worded(wrong, received=shown, works=works))
-    except StoreError:
-        raise
-    except (OSError, ValueError) as error:  # URLError and time-outs are OSErrors; a malformed proxy is a ValueError
-        reason = getattr(error, "reason", None) or error
-        works = (
-            f"Get {remote.file} ({remote.size:,} bytes) from {remote.url} by hand and put it in "
-            f"{path.parent}, or in any folder that ZOO_DATA names."
-        )
-        raise DataError(
-            worded(f"{title} is not on this machine and cannot be downloaded ({reason})", works=works)
-        ) from (error)
-    return path
+        if received < remote.size:
+            broken = f"the transfer broke off after {received:,} bytes"
+            raise _unreachable(remote, path, title, broken)
+        if received > remote.size or hasher.hexdigest() != expected:
+            wrong = f"{remote.url} sent something else than {title}"
+            shown = f"{algorithm} {hasher.hexdigest()}" if received == remote.size else f"over {remote.size:,} bytes"
+            works = f"Expected {remote.size:,} bytes, {algorithm} {expected}. Nothing was kept."
+            raise IntegrityError(worded(wrong, received=shown, works=works))
+
+    make_folder(path.parent)
+    return write_atomic(path, receive)
+
+
+def _opened(remote, path, title):
+    request = urllib.request.Request(remote.url, headers={"User-Agent": "zoo"})
+    try:
+        return urllib.request.urlopen(request, timeout=TIMEOUT)
+    except (OSError, ValueError, http.client.HTTPException) as error:  # a malformed proxy setting is a ValueError
+        raise _unreachable(remote, path, title, getattr(error, "reason", None) or error) from error
+
+
+def _next_chunk(response, remote, path, title):
+    try:
+        return response.read(CHUNK)
+    except (OSError, http.client.HTTPException) as error:
+        raise _unreachable(remote, path, title, getattr(error, "reason", None) or error) from error
+
+
+def _unreachable(remote, path, title, reason):
+    works = (
+        f"Get {remote.file} ({remote.size:,} bytes) from {remote.url} by hand and put it in "
+        f"{path.parent}, or in any folder that ZOO_DATA names."
+    )
+    return DataError(worded(f"{title} is not on this machine and cannot be downloaded ({reason})", works=works))
 
 
 @contextlib.contextmanager
-def _progress(label, total):
+def _progress(remote, title):
     """Gives a function that advances a progress bar by some bytes; silent where nobody watches."""
     if not sys.stderr.isatty():
         yield lambda amount: None
@@ -168,14 +150,14 @@ def _progress(label, total):
 
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(label, total=total)
+        task = progress.add_task(f"{title}: {remote.file}", total=remote.size)
         yield lambda amount: progress.advance(task, amount)
 
 
 def remember_arrays(key, make):
     """Returns named NumPy arrays, kept in the cache as one `.npy` file each and read back memory-mapped.
 
-    A cache that cannot be written costs time, never the result; a truncated or foreign file is made anew.
+    A cache that cannot be written costs time, never the result; a truncated file is made anew.
 
     Args:
         key: text that changes whenever what `make` returns would change.
@@ -183,7 +165,7 @@ def remember_arrays(key, make):
     """
     import numpy as np
 
-    root = folder("arrays", hashlib.sha256(key.encode()).hexdigest()[:32])
+    root = cache_folder("arrays", hashlib.sha256(key.encode()).hexdigest()[:32])
     try:
         names = (root / "complete").read_text("utf-8").split()
         return {name: np.load(root / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}
@@ -192,11 +174,10 @@ def remember_arrays(key, make):
     arrays = make()
     try:
         shutil.rmtree(root, ignore_errors=True)
+        make_folder(root)
         for name, array in arrays.items():
-            with replacing(root / f"{name}.npy") as file:
-                np.save(file, array, allow_pickle=False)
-        with replacing(root / "complete") as file:  # last: its presence says that the others are whole
-            file.write("\n".join(arrays).encode())
+            write_atomic(root / f"{name}.npy", functools.partial(np.save, arr=array, allow_pickle=False))
+        write_atomic(root / "complete", "\n".join(arrays))  # last: its presence says that the others are whole
     except StoreError:
         shutil.rmtree(root, ignore_errors=True)
     return arrays

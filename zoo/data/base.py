@@ -142,7 +142,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self):
-        """The hash "sha256:<hex>" of every split's content, labels and order, the class names, preprocessing and assets.
+        """The hash, "sha256:<hex>", of each split's content, labels and order, class names, preprocessing and assets.
 
         It is the same on every machine: file names, folders and dates do not enter. The first use reads everything.
         """
