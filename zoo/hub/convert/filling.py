@@ -1,0 +1,68 @@
+"""How every converter fills a model: each weight from one foreign tensor, and no tensor left over."""
+
+import numpy as np
+
+from zoo.errors import invalid
+
+SHOWN = 8  # names in a message
+
+
+def fill(model, source, names, tensors, arranged):
+    """Assigns foreign tensors to all weights of a model; on an error none has changed.
+
+    Args:
+        model: `keras.Model`.
+        source: whose tensors they are, for messages.
+        names: dict, path of a weight -> name of its tensor.
+        tensors: dict, name -> array.
+        arranged: function of a tensor that gives the array in Keras's order of axes.
+
+    Returns:
+        The model.
+
+    Raises:
+        InvalidArgument: a tensor is missing, left over, or of another shape; the message names it.
+    """
+    missing = [name for name in names.values() if name not in tensors]
+    left_over = sorted(set(tensors) - set(names.values()))
+    problems = [f"missing {_listed(missing)}"] * bool(missing) + [f"left over {_listed(left_over)}"] * bool(left_over)
+    values = {}
+    for weight in model.weights:
+        name = names[weight.path]
+        if name in tensors:
+            values[weight.path] = arranged(np.asarray(tensors[name]))
+            if values[weight.path].shape != tuple(weight.shape):
+                shapes = f"{values[weight.path].shape} where {weight.path!r} is {tuple(weight.shape)}"
+                problems.append(f"{name!r} has shape {shapes}")
+    if problems:
+        raise invalid(
+            f"these {source} tensors do not fit model {model.name!r}: " + "; ".join(problems[:SHOWN]),
+            works="Build the variant, image_shape, patch_size and num_classes that the checkpoint was made with.",
+        )
+    for weight in model.weights:
+        weight.assign(values[weight.path])
+    return model
+
+
+def _listed(names):
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(map(repr, names[:SHOWN])) + more
+
+
+def translated(path, rules, variables):
+    """Returns the foreign name of the weight at `path` ("layer/variable").
+
+    Args:
+        path: of a Keras variable.
+        rules: pairs of a compiled pattern that a whole layer name matches, and a function of the match.
+        variables: dict, Keras variable name -> ending of the foreign name, its separator included.
+
+    Raises:
+        InvalidArgument: no rule knows the layer.
+    """
+    layer, _, variable = path.rpartition("/")
+    for pattern, name in rules:
+        match = pattern.fullmatch(layer)
+        if match:
+            return name(match) + variables[variable]
+    raise invalid("this model has a weight that the foreign format does not know", path)
