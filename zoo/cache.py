@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.errors import DataError, IntegrityError, StoreError, worded
-from zoo.files import make_folder, write_atomic
+from zoo.files import make_folder, sha256_of, write_atomic
 
 CHUNK = 1 << 20  # bytes read at a time
 TIMEOUT = 30  # seconds without a byte before a download is given up
@@ -23,38 +23,18 @@ TIMEOUT = 30  # seconds without a byte before a download is given up
 
 @dataclass(frozen=True)
 class Remote:
-    """A file at its official source, pinned by size (bytes) and by a hash: `sha256`, or `md5` where only that is
-    published.
-    """
+    """A file at its official source, pinned by size (bytes) and SHA-256 (hex)."""
 
     file: str
     url: str
     size: int
-    sha256: str | None = None
-    md5: str | None = None
-
-    @property
-    def pin(self):
-        """The hash as `(algorithm, hex digest)`."""
-        return ("sha256", self.sha256) if self.sha256 else ("md5", self.md5)
+    sha256: str
 
 
 def cache_folder(*parts):
     """Returns the path of a folder in the cache; nothing is created."""
     root = os.environ.get("ZOO_CACHE")
     return Path(root).expanduser().joinpath(*parts) if root else Path.home().joinpath(".cache", "zoo", *parts)
-
-
-def digest(path, algorithm="sha256"):
-    """Returns the hex digest of a file, read in chunks."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
-
-
-def matches(path, remote):
-    """Says whether a file has the size and the hash that `remote` pins."""
-    algorithm, expected = remote.pin
-    return path.stat().st_size == remote.size and digest(path, algorithm) == expected
 
 
 def locate(names, remote, title):
@@ -78,7 +58,7 @@ def locate(names, remote, title):
             if (root / name).is_file():
                 return root / name
     kept = cache_folder("data", remote.file)
-    if kept.is_file() and matches(kept, remote):
+    if kept.is_file() and kept.stat().st_size == remote.size and sha256_of(kept) == remote.sha256:
         return kept
     return download(remote, kept, title)
 
@@ -91,10 +71,9 @@ def download(remote, path, title):
         IntegrityError: what arrived is not the pinned file.
         StoreError: the folder cannot be written.
     """
-    algorithm, expected = remote.pin
 
     def receive(file):
-        hasher, received = hashlib.new(algorithm), 0
+        hasher, received = hashlib.sha256(), 0
         with contextlib.closing(_opened(remote, path, title)) as response, _progress(remote, title) as advance:
             while chunk := _next_chunk(response, remote, path, title):
                 received += len(chunk)
@@ -106,10 +85,10 @@ def download(remote, path, title):
         if received < remote.size:
             broken = f"the transfer broke off after {received:,} bytes"
             raise _unreachable(remote, path, title, broken)
-        if received > remote.size or hasher.hexdigest() != expected:
+        if received > remote.size or hasher.hexdigest() != remote.sha256:
             wrong = f"{remote.url} sent something else than {title}"
-            shown = f"{algorithm} {hasher.hexdigest()}" if received == remote.size else f"over {remote.size:,} bytes"
-            works = f"Expected {remote.size:,} bytes, {algorithm} {expected}. Nothing was kept."
+            shown = f"sha256 {hasher.hexdigest()}" if received == remote.size else f"over {remote.size:,} bytes"
+            works = f"Expected {remote.size:,} bytes, sha256 {remote.sha256}. Nothing was kept."
             raise IntegrityError(worded(wrong, received=shown, works=works))
 
     make_folder(path.parent)

@@ -12,15 +12,15 @@ import tarfile
 import zipfile
 import zlib
 
-from zoo.cache import Remote, digest, locate, remember_arrays
+from zoo.cache import Remote, locate, remember_arrays
 from zoo.data.catalog import dataset
 from zoo.errors import DataError, worded
+from zoo.files import sha256_of
 
 REMOTE = Remote(
     file="cifar-10-binary.tar.gz",
     url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-    size=170_052_171,
-    md5="c32a1d4ab5d03f1284b67883e8d87530",  # the hash that its page publishes
+    size=170_052_171,  # its page publishes the MD5 of the same file, c32a1d4ab5d03f1284b67883e8d87530
     sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
 )
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -54,7 +54,7 @@ def cifar10():
         mean, std = _moments(x, train)
         return {"x": x, "y": y, "mean": mean, "std": std}
 
-    found = remember_arrays(f"cifar10 1 {digest(path)}", make)
+    found = remember_arrays(f"cifar10 1 {sha256_of(path)}", make)
     declared = image_declaration((32, 32, 3), mean=found["mean"], std=found["std"])
     everything = ArraySplit(found["x"], found["y"], declared)
     train, validation = held_out(found["y"][:50000], 5000)

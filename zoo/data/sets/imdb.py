@@ -12,9 +12,10 @@ import gzip
 import tarfile
 import zlib
 
-from zoo.cache import Remote, digest, locate, remember_arrays
+from zoo.cache import Remote, locate, remember_arrays
 from zoo.data.catalog import dataset
 from zoo.errors import DataError, worded
+from zoo.files import sha256_of
 
 REMOTE = Remote(
     file="aclImdb_v1.tar.gz",
@@ -44,7 +45,7 @@ def imdb(*, vocab_size: int = 20000, sequence_length: int = 256, keep: str = "la
 
     check_text_options(vocab_size, sequence_length, keep)
     paths = _locate()
-    key = f"imdb 1 {vocab_size} {sequence_length} {keep} " + " ".join(digest(p) for p in paths)
+    key = f"imdb 1 {vocab_size} {sequence_length} {keep} " + " ".join(sha256_of(p) for p in paths)
     found = remember_arrays(key, lambda: _encoded(paths, vocab_size, sequence_length, keep))
     asset = found["vocabulary"].tobytes()
     declared = text_declaration(sequence_length, asset.count(b"\n") + 1, keep=keep, strip="<br />")
