@@ -66,25 +66,26 @@ def pull(ref):
 
 
 def _pulled(ref):
-    """Returns `(folder, pinned reference, Manifest)` of a verified revision."""
+    """Returns `(folder, pinned reference, Manifest)` of a verified revision; two processes do the work once."""
     reference = parse(ref)
     store, repo = reference.store, reference.repo
     commit = store.resolve(repo, reference.revision)
     where = f"{store.label(repo)}@{commit[:12]}"
     shelf = make_folder(cache_folder() / "models")
     folder = shelf / commit
-    with locked(shelf / f".{commit}.lock"):
-        found = _verified(folder, commit if store.content_addressed else None)
-        if found is None:
-            _fetch(store, repo, commit, where, folder)
-            found = _verified(folder, commit if store.content_addressed else None)
-            if found is None:
-                raise StoreError(f"{folder} changed while it was written. Check the disk, and pull again.")
+    pin = commit if store.content_addressed else None
+    found = _verified(folder, pin)  # without the lock, so that a cache that cannot be written serves what it has
+    if found is None:
+        with locked(shelf / f".{commit}.lock"):
+            found = _verified(folder, pin) or _fetch(store, repo, commit, where, folder)
     return folder, reference.pinned(commit), found
 
 
 def _fetch(store, repo, commit, where, folder):
-    """Fills the folder with the verified files of a commit; a damaged folder is replaced as a whole."""
+    """Fills the folder with the verified files of a commit; a damaged folder is replaced as a whole.
+
+    Returns the `Manifest`.
+    """
     _remove_leftovers(folder.parent, commit)
     sizes = store.files(repo, commit)
     with staged_folder(folder) as stage:
@@ -97,7 +98,8 @@ def _fetch(store, repo, commit, where, folder):
                 "and the revision is made of it. Nothing was kept. Ask whoever published it to push it again, or pull "
                 "another revision."
             )
-        listed = manifest.parse(config, where).files
+        found = manifest.parse(config, where)
+        listed = found.files
         extra = sorted(set(sizes) - {manifest.CONFIG, *listed})
         if extra:
             raise IntegrityError(
@@ -110,6 +112,7 @@ def _fetch(store, repo, commit, where, folder):
         for name, expected in listed.items():
             size, sha256 = store.fetch(repo, commit, name, stage / name, expected[0])
             manifest.check_copy(name, size, sha256, expected, where)
+    return found
 
 
 def _remove_leftovers(shelf, commit):

@@ -1,5 +1,6 @@
 """Pushing: a model or a run becomes one revision in a store."""
 
+import contextlib
 import hashlib
 import json
 import math
@@ -65,10 +66,9 @@ def push(model_or_run, target, *, labels=None, license=None, message=None, asset
         reference.store.publish(reference.repo, {})
     license = check_license(license)
     check_writable(reference.store.place(reference.repo))
-    with (
-        disk(tempfile.gettempdir(), kept="Nothing was pushed."),
-        tempfile.TemporaryDirectory(prefix="zoo-push-") as own,
-    ):
+    with contextlib.ExitStack() as stack:
+        with disk(tempfile.gettempdir(), kept="Nothing was pushed."):
+            own = stack.enter_context(tempfile.TemporaryDirectory(prefix="zoo-push-"))
         spec, files = _gather(model_or_run, Path(own), assets or {})
         parameters, outputs = _counted(spec, files[manifest.WEIGHTS])
         labels = manifest.check_labels(labels, outputs)
