@@ -1,6 +1,7 @@
 """Fixtures: folders of real data, and skips that can be made failures.
 
-`ZOO_DATA` names the folder of real data sets, `ZOO_GOLDEN` that of other people's model outputs. `ZOO_REQUIRE`, a
+`ZOO_DATA` names the folder of real data sets, `ZOO_GOLDEN` (by default `golden` beside
+it) that of other people's model outputs. `ZOO_REQUIRE`, a
 comma-separated list of markers, turns a skip of a test with that marker into a failure: CI sets it, so that a test
 which could not run does not pass for one that did.
 """
@@ -33,6 +34,9 @@ def zoo_data():
 @pytest.fixture(scope="session")
 def zoo_golden():
     """The folder of other people's model outputs."""
+    beside = Path(os.environ.get("ZOO_DATA", ".")).parent / "golden"
+    if "ZOO_GOLDEN" not in os.environ and "ZOO_DATA" in os.environ and beside.is_dir():
+        return beside
     return _folder("ZOO_GOLDEN")
 
 

@@ -39,6 +39,11 @@ class ZooModel(keras.Model):
         """The `Recipe` the model is compiled with, or None."""
         return self._recipe
 
+    @property
+    def plan(self):
+        """The `Plan` that the recipe made for this model, or None."""
+        return self._plan
+
     def compile_recipe(self, chosen, **options):
         """Compiles with a recipe; `options` are those of `keras.Model.compile`, such as `jit_compile`."""
         chosen = recipe(chosen)

@@ -11,39 +11,22 @@ from dataclasses import dataclass
 
 import keras
 
+from zoo.averages import own_buffers, put_back, swap_in
 from zoo.errors import invalid
 from zoo.registry import trick
 
 
 class ValidateAverage(keras.callbacks.Callback):
-    """Validates with the averaged weights and puts the raw ones back exactly.
-
-    `keras.callbacks.SwapEMAWeights` does not: on TensorFlow it swaps by adding and subtracting, which rounds, and on
-    JAX weights and averages may end up sharing a buffer, which the next `fit` cannot donate twice.
-    """
-
-    def __init__(self):
-        super().__init__()
-        self._raw = None
-
-    def _pairs(self):
-        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
-        return list(zip(optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True))
+    """Validates with the averaged weights, and puts the raw ones back exactly."""
 
     def on_train_begin(self, logs=None):
-        if self.model.optimizer.built:
-            for _, average in self._pairs():
-                average.assign(keras.ops.convert_to_numpy(average))  # a buffer of its own
+        own_buffers(self.model)
 
     def on_test_begin(self, logs=None):
-        pairs = self._pairs()
-        self._raw = [keras.ops.convert_to_numpy(raw).copy() for raw, _ in pairs]
-        for raw, average in pairs:
-            raw.assign(keras.ops.convert_to_numpy(average))
+        self._raw = swap_in(self.model)
 
     def on_test_end(self, logs=None):
-        for (raw, _), kept in zip(self._pairs(), self._raw, strict=True):
-            raw.assign(kept)
+        put_back(self.model, self._raw)
         self._raw = None
 
 

@@ -1,0 +1,52 @@
+"""What a run was made with: versions and hardware, without anything that names the machine or its user."""
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+
+
+def versions():
+    """Returns the versions that decide a result: zoo, Keras, the backend, NumPy and Python."""
+    import keras
+
+    import zoo
+
+    found = {"zoo": zoo.__version__, "python": platform.python_version(), "keras": keras.__version__}
+    backend = keras.backend.backend()
+    for package in dict.fromkeys(("numpy", backend, "tensorflow")):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found | {"backend": backend}
+
+
+def hardware():
+    """Returns processor, cores, memory in GiB and accelerators."""
+    import keras
+
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": _memory_gib(),
+        "devices": [d for d in keras.distribution.list_devices() if not d.startswith("cpu")],
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def _processor():
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine()
+
+
+def _memory_gib():
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (AttributeError, ValueError, OSError):
+        return None
