@@ -106,45 +106,61 @@ def test_augmentation_without_tensorflow(split, monkeypatch):
         feed(split, 4, seed=0, augment=(print,))
 
 
-def fitted(split, **options):
-    """Returns the loss of every step of a linear model: equal sequences mean equal batches in equal order."""
+def fitted(data, **options):
+    """Returns the running mean of the loss at each step of a model that never changes: a trace of the batches."""
     import keras
 
-    keras.utils.set_random_seed(0)
-    losses = []
     image = keras.Input((1, 1, 1))
-    model = keras.Model(
-        image, keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")(keras.layers.Flatten()(image))
-    )
-    model.compile(keras.optimizers.SGD(0.0), "mse")  # the rate is zero, so a loss depends on its batch alone
-
-    class Watch(keras.callbacks.Callback):
-        def on_train_batch_begin(self, batch, logs=None):
-            model.reset_metrics()
-
-        def on_train_batch_end(self, batch, logs=None):
-            losses.append(round(float(logs["loss"]), 3))
-
-    steps = steps_per_epoch(split, 5)
-    data = feed(split, 5, seed=4, **options)
-    model.fit(data, steps_per_epoch=steps, verbose=0, callbacks=[Watch()], **options)
+    output = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")(keras.layers.Flatten()(image))
+    model = keras.Model(image, output)
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    losses = []
+    record = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: losses.append(float(logs["loss"])))
+    model.fit(data, verbose=0, callbacks=[record], **options)
     return losses
 
 
-def test_fit_sees_these_batches_in_this_order(split, engine):
+def traced(seed, epochs, n=23, batch_size=5):
+    """Returns what `fitted` must return for images 0 to n - 1 with target 0: the mean of their squares."""
+    losses = []
+    for epoch in epochs:
+        squares = np.random.default_rng([seed, epoch]).permutation(n).astype(float) ** 2
+        losses += [squares[: i + batch_size].mean() for i in range(0, n, batch_size)]
+    return losses
+
+
+@pytest.fixture
+def zeros():
+    """The images of `split`, all labelled 0."""
+    pixels = np.arange(23, dtype=np.uint8).reshape(-1, 1, 1, 1)
+    return ArraySplit(pixels, np.zeros(23), {"kind": "image", "scale": 1.0})
+
+
+def test_fit_sees_these_batches_in_this_order(zeros, engine):
     import keras
 
     if engine == "PyDataset" and keras.backend.backend() == "tensorflow":
         pytest.skip("the TensorFlow backend always has TensorFlow")
-    shifted = ArraySplit(
-        np.arange(23, dtype=np.uint8).reshape(-1, 1, 1, 1), np.zeros(23), {"kind": "image", "scale": 1.0}
-    )
-    expected = []
-    for epoch in range(4):
-        order = np.random.default_rng([4, epoch]).permutation(23)
-        expected += [round(float(np.mean(order[i : i + 5].astype(float) ** 2)), 3) for i in range(0, 23, 5)]
-    np.testing.assert_allclose(fitted(shifted, epochs=4), expected, rtol=1e-5)
-    np.testing.assert_allclose(fitted(shifted, epochs=4, initial_epoch=2), expected[10:], rtol=1e-5)
+    steps = steps_per_epoch(zeros, 5)
+    whole = fitted(feed(zeros, 5, seed=4, epochs=4), epochs=4, steps_per_epoch=steps, shuffle=False)
+    np.testing.assert_allclose(whole, traced(4, range(4)), rtol=1e-5)
+    later = {"epochs": 4, "initial_epoch": 2}
+    resumed = fitted(feed(zeros, 5, seed=4, **later), steps_per_epoch=steps, shuffle=False, **later)
+    np.testing.assert_allclose(resumed, traced(4, range(2, 4)), rtol=1e-5)
+
+
+def test_evaluation_in_every_epoch(zeros, engine):
+    data = feed(zeros, 5, seed=4, epochs=3)
+    losses = fitted(data, epochs=3, steps_per_epoch=5, shuffle=False, validation_data=feed(zeros, 5))
+    np.testing.assert_allclose(losses, traced(4, range(3)), rtol=1e-5)
+
+
+def test_keras_must_not_shuffle_the_batches_again(zeros, monkeypatch):
+    monkeypatch.setattr(feeding, "_has_tensorflow", lambda: False)
+    data = feed(zeros, 1, seed=4)
+    data[0], data[1], data[0]
+    with pytest.raises(InvalidArgument, match=r"batch 5 was asked for after batch 0. .*shuffle=False"):
+        data[5]
 
 
 def test_an_error_inside_a_batch_comes_out_as_itself(tmp_path):
@@ -156,8 +172,8 @@ def test_an_error_inside_a_batch_comes_out_as_itself(tmp_path):
         folder.mkdir(parents=True, exist_ok=True)
         Image.new("L", (4, 4), i).save(folder / f"{i}.png")
     data = zoo.data.load(tmp_path / "pictures")
-    (tmp_path / "pictures" / "a" / "0.png").unlink()
     everything = [feed(split, 4) for split in data.splits.values()]
+    (tmp_path / "pictures" / "a" / "0.png").unlink()
     with pytest.raises(DataError, match=r"image '0.png' cannot be read \(it is not there\)"), plain_errors():
         list(map(seen, everything))
 

@@ -1,7 +1,8 @@
 """A split as what `model.fit` eats: every epoch in an order fixed by seed and epoch number, whichever epoch starts.
 
     steps = steps_per_epoch(split, 32)
-    model.fit(feed(split, 32, seed=0, epochs=9, initial_epoch=4), steps_per_epoch=steps, initial_epoch=4, epochs=9)
+    data = feed(split, 32, seed=0, epochs=9, initial_epoch=4)
+    model.fit(data, steps_per_epoch=steps, epochs=9, initial_epoch=4, shuffle=False)
 
 trains on the very batches that epochs 4 to 8 of an uninterrupted run see.
 """
@@ -33,7 +34,7 @@ def steps_per_epoch(split, batch_size, *, drop_remainder=False):
 def feed(split, batch_size, *, seed=None, epochs=1, initial_epoch=0, augment=(), drop_remainder=False):
     """Returns the batches of some epochs, one after another, as one pass.
 
-    Call `fit` with `steps_per_epoch=steps_per_epoch(split, batch_size)`. Epoch e is in the order
+    Call `fit` with `steps_per_epoch=steps_per_epoch(split, batch_size), shuffle=False`. Epoch e is in the order
     `np.random.default_rng([seed, e]).permutation(n)`; its last batch holds what remains.
 
     Args:
@@ -146,11 +147,17 @@ def _py_dataset(batches, numbers):
     import keras
 
     class Batches(keras.utils.PyDataset):
+        last = -1
+
         @property
         def num_batches(self):
             return len(numbers)
 
         def __getitem__(self, index):
+            if index not in (0, self.last + 1):  # a resumed run would not repeat such an order
+                works = "Call `fit` with shuffle=False: the order is fixed here, and Keras would shuffle it again."
+                raise invalid(f"batch {index} was asked for after batch {self.last}", works=works)
+            self.last = index
             return batches[numbers[index]]
 
     return Batches()

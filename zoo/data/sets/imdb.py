@@ -28,6 +28,8 @@ SOURCE = (
     "https://aclanthology.org/P11-1015, https://ai.stanford.edu/~amaas/data/sentiment/. No licence is stated."
 )
 LABELS = ("negative", "positive")
+PER_LABEL = 12500  # reviews of each label in each part
+HELD_OUT = 2500
 
 
 @dataset("imdb", task="text_classification")
@@ -90,11 +92,11 @@ def _encoded(paths, vocab_size, sequence_length, keep):
     words, y = {}, {}
     for part, reviews in parts.items():
         y[part] = np.array([label for label, _ in reviews], np.int32)
-        if np.bincount(y[part], minlength=2).tolist() != [12500, 12500]:
-            works = "IMDB has 12,500 reviews of each label in each part."
+        if np.bincount(y[part], minlength=2).tolist() != [PER_LABEL, PER_LABEL]:
+            works = f"IMDB has {PER_LABEL:,} reviews of each label in each part."
             raise DataError(worded(f"{paths[0]} is not IMDB", received=np.bincount(y[part]).tolist(), works=works))
         words[part] = [preprocessing.tokens(text, declared) for _, text in reviews]
-    train, validation = held_out(y["train"], 2500)
+    train, validation = held_out(y["train"], HELD_OUT)
     vocabulary = preprocessing.build_vocabulary((words["train"][i] for i in train), vocab_size)
     ids = {word: i for i, word in enumerate(vocabulary)}
     x = {part: preprocessing.encode_texts(declared, rows, ids) for part, rows in words.items()}
