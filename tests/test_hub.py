@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -232,14 +233,15 @@ def run_folder(tmp_path, seed=1):
     record = {
         "command": 'zoo.train("probe_small", "probes")',
         "recipe": "warmup(epochs=2)",
-        "data": {"name": "probes", "fingerprint": "sha256:0123"},
+        "data": {"name": "probes", "fingerprint": "sha256:0123", "sizes": {"train": 1200, "test": 60}},
         "seed": 7,
         "versions": {"keras": keras.__version__},
-        "hardware": "2 cores",
+        "hardware": {"processor": "Example 9000", "cores": 2, "devices": []},
         "seconds": 75.0,
-        "results": {"test": {"accuracy": 0.918273, "loss": 0.25}},
+        "status": "finished",
+        "metrics": {"validation": {"accuracy": 0.9}, "test": {"accuracy": 0.918273, "loss": 0.25, "examples": 60}},
     }
-    (folder / "run.json").write_bytes(json_bytes(record))
+    (folder / "run.json").write_text(json.dumps(record), "utf-8")
     return folder, model, spec, record
 
 
@@ -296,7 +298,17 @@ def test_the_card_says_what_was_measured_and_no_more(tmp_path):
     assert "license: cc-by-4.0" in front
     assert 'pipeline_tag: "image-classification"' in front
     assert '- "probe_small"' in front
-    for part in ("| test accuracy | 0.9183 |", "sha256:0123", "- Seed: 7", "- Duration: 1 min 15 s", "cat, dog, cow"):
+    for part in (
+        "| split | accuracy | loss | examples |\n|---|---|---|---|\n| validation | 0.9 |  |  |\n",
+        "| test | 0.9183 | 0.25 | 60 |",
+        "- Data: probes (train 1,200, test 60)",
+        "sha256:0123",
+        "- Seed: 7",
+        f"- Versions: keras {keras.__version__}",
+        "- Hardware: processor Example 9000, cores 2",
+        "- Duration: 1 min 15 s",
+        "- Labels (3): cat, dog, cow",
+    ):
         assert part in text
     assert 'zoo.load("me/probe")' in text
     assert "![Learning curves](curves.png)" in text
@@ -700,6 +712,7 @@ def test_a_pull_killed_before_any_file_operation_leaves_nothing_half_visible():
             assert not list(cache.rglob("*.zoo-tmp"))
             point += 1
         assert point > 8, point
+        assert not {"keras", "tensorflow", "numpy"} & set(sys.modules)  # pulling needs none of them
     """)
 
 

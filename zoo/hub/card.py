@@ -93,42 +93,48 @@ def _is_number(value):
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _measured(record):
-    """Returns the table of the results in a run's record: split -> {metric: value}, or metric -> value."""
-    results = record.get("results") or record.get("metrics") or {}
-    rows = []
-    for split, values in results.items() if isinstance(results, dict) else ():
-        pairs = values.items() if isinstance(values, dict) else [(None, values)]
-        for metric, value in pairs:
-            if _is_number(value):
-                name = f"{split} {metric}" if metric else split
-                rows.append(f"| {escaped(name)} | {_number(value)} |")
-    return ["| measured | value |", "|---|---|", *rows] if rows else []
+def _table(metrics):
+    """Returns the table of measured results: one row per split, one column per metric."""
+    rows = {k: {m: v for m, v in row.items() if _is_number(v)} for k, row in metrics.items() if isinstance(row, dict)}
+    rows = {split: row for split, row in rows.items() if row}
+    columns = list(dict.fromkeys(name for row in rows.values() for name in row))
+    if not rows:
+        return []
+    lines = [f"| split | {' | '.join(map(escaped, columns))} |", "|---" * (len(columns) + 1) + "|"]
+    for split, row in rows.items():
+        cells = [_number(row[name]) if name in row else "" for name in columns]
+        lines.append(f"| {escaped(split)} | {' | '.join(cells)} |")
+    return lines
 
 
 def _results_section(record):
+    """Returns the lines on results; `record` is a run's `run.json`, the only source."""
     if not record:
         return ["None were measured: these weights were pushed without a run."]
-    lines = _measured(record) or ["The run recorded no final results."]
-    facts = []
-    data = record.get("data")
-    if isinstance(data, dict):
-        facts += [("Data", data.get("name")), ("Data fingerprint", data.get("fingerprint"))]
-    elif data:
-        facts.append(("Data", data))
-    facts += [("Command", record.get("command")), ("Seed", record.get("seed"))]
-    facts += [("Hardware", record.get("hardware"))]
-    versions = record.get("versions")
-    if isinstance(versions, dict):
-        facts.append(("Versions", ", ".join(f"{k} {v}" for k, v in sorted(versions.items()) if v)))
-    seconds = record.get("seconds") or record.get("duration_seconds") or record.get("duration")
-    facts.append(("Duration", _duration(seconds) if _is_number(seconds) else seconds))
-    lines.append("")
-    for name, value in facts:
-        if value not in (None, "", {}, []):
-            shown = json.dumps(value, ensure_ascii=False, sort_keys=True) if isinstance(value, dict) else value
-            lines.append(f"- {name}: {escaped(shown) if name != 'Command' else _code(shown)}")
-    return [*lines, "", f"All of it is in `{RUN}`."]
+    lines = _table(record.get("metrics") or {}) or ["The run has no final results."]
+    if record.get("status") not in (None, "finished"):
+        lines += ["", f"The run is not complete: its status is {_code(record['status'])}."]
+    facts = [f"- {name}: {value}" for name, value in _facts(record) if value]
+    return [*lines, "", *facts, "", f"All of it, every epoch included, is in `{RUN}`."]
+
+
+def _facts(record):
+    """Yields `(name, text or None)` of what a run was: data, command, seed, versions, hardware, duration."""
+    data = record.get("data") or {}
+    sizes = ", ".join(f"{split} {count:,}" for split, count in (data.get("sizes") or {}).items() if _is_number(count))
+    yield "Data", data.get("name") and escaped(data["name"]) + (f" ({escaped(sizes)})" if sizes else "")
+    yield "Data fingerprint", data.get("fingerprint") and _code(data["fingerprint"])
+    yield "Data source", data.get("source") and escaped(data["source"])
+    yield "Command", record.get("command") and _code(record["command"])
+    for name in ("seed", "epochs", "batch_size", "best_epoch"):
+        yield name.replace("_", " ").capitalize(), _is_number(record.get(name)) and str(record[name])
+    versions = record.get("versions") or {}
+    yield "Versions", ", ".join(f"{escaped(k)} {escaped(v)}" for k, v in sorted(versions.items()))
+    hardware = record.get("hardware") or {}
+    shown = (", ".join(map(str, v)) if isinstance(v, list) else v for v in hardware.values())
+    words = zip(hardware, shown, strict=True)
+    yield "Hardware", ", ".join(f"{escaped(k.replace('_', ' '))} {escaped(v)}" for k, v in words if v)
+    yield "Duration", _is_number(record.get("seconds")) and _duration(record["seconds"])
 
 
 def card(spec, *, title, reference, parameters, license=None, record=None, picture=None):
