@@ -1,0 +1,43 @@
+# `make demo` runs the main job, `make test` the tests. Each makes .venv from exact versions first; the second time it is there.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.PHONY: demo test lint backends test-backends registry clean
+
+demo: .venv/ready
+	$(BIN)/python -m zoo.demo
+
+test: .venv/ready
+	$(BIN)/python -m pytest
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# JAX and PyTorch beside TensorFlow, then the backend-neutral tests on each.
+backends: .venv/backends
+
+test-backends: .venv/backends
+	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/test_models.py tests/test_tricks.py tests/test_compiled.py tests/test_training.py
+	KERAS_BACKEND=torch $(BIN)/python -m pytest tests/test_models.py tests/test_tricks.py tests/test_compiled.py tests/test_training.py
+
+# Rewrites the generated part of registry.json from the code.
+registry: .venv/ready
+	$(BIN)/python -m zoo.registry
+
+.venv/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "zoo needs Python 3.11 or newer, and $(PYTHON) is older. Try: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "Installing into .venv (once; about 2 GB, a minute or two)"
+	$(PYTHON) -m venv .venv
+	$(PIP) -r requirements.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/backends: .venv/ready requirements-backends.lock
+	$(PIP) -r requirements-backends.lock
+	@touch $@
+
+clean:
+	rm -rf .venv runs demo
