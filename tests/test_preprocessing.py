@@ -143,6 +143,26 @@ def test_range_that_nobody_declared():
         preprocessing.encode(declared, png(np.zeros((1, 1), np.uint8)))
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("image_shape", [2, 2]),
+        ("image_shape", [2, 2, 10**9]),
+        ("image_shape", None),
+        ("scale", float("nan")),
+        ("scale", None),
+        ("mean", [0.5]),
+        ("std", [1.0, 0, 1.0]),
+        ("maximum", -1),
+        ("crop", "half"),
+    ],
+)
+def test_impossible_declarations(key, value):
+    declared = preprocessing.image_declaration((6, 5, 3), std=[1, 1, 1]) | {key: value}
+    with pytest.raises(InvalidArgument, match=f"of kind 'image' has an impossible '{key}'"):
+        preprocessing.encode(declared, np.zeros((1, 6, 5, 3)))
+
+
 # Texts
 
 

@@ -99,14 +99,53 @@ def encode(declared, raw, assets=None):
     if not declared:
         works = 'Pass one, such as {"kind": "image", "image_shape": [224, 224, 3], "scale": 0.00392}.'
         raise invalid("this model declares no preprocessing, so raw input cannot be read", declared, works)
-    kind = declared.get("kind")
-    if kind not in ("image", "text", "tokens"):
-        raise unknown("kind of preprocessing", kind, ("image", "text", "tokens"))
+    _check(declared)
+    kind = declared["kind"]
     if kind == "image":
         return encode_array(declared, _pixels(declared, raw))
     if kind == "text":
         return encode_texts(declared, _texts(raw), _words(declared, assets))
     return _token_rows(declared, raw)
+
+
+def _check(declared):
+    """Checks a declaration, which may come from a downloaded file."""
+    kind = declared.get("kind") if isinstance(declared, dict) else None
+    if kind not in ("image", "text", "tokens"):
+        raise unknown("kind of preprocessing", kind, ("image", "text", "tokens"))
+
+    def numbers(key, count):
+        values = declared.get(key)
+        fine = isinstance(values, (list, tuple)) and len(values) == count
+        return values is None or (fine and all(isinstance(v, (int, float)) and np.isfinite(v) for v in values))
+
+    def whole(value):
+        return type(value) is int and 1 <= value <= 1 << 20
+
+    def positive(key, default):
+        value = declared.get(key, default)
+        return value is None or (isinstance(value, (int, float)) and 0 < value < np.inf)
+
+    if kind == "image":
+        shape = declared.get("image_shape")
+        wrong = {
+            "image_shape": not (isinstance(shape, (list, tuple)) and len(shape) == 3 and all(map(whole, shape))),
+            "scale": not positive("scale", 1.0) or declared.get("scale", 1.0) is None,
+            "maximum": not positive("maximum", 255.0),
+            "crop": not positive("crop", None),
+        }
+        if not wrong["image_shape"]:
+            wrong |= {"mean": not numbers("mean", shape[-1]), "std": not numbers("std", shape[-1])}
+            wrong["std"] = wrong["std"] or 0 in (declared.get("std") or ())
+    else:
+        wrong = {"sequence_length": not whole(declared.get("sequence_length"))}
+        if kind == "text":
+            wrong |= {key: not isinstance(declared.get(key), str) for key in ("vocabulary", "token_pattern")}
+        else:
+            wrong["vocab_size"] = type(declared.get("vocab_size")) is not int
+    for key, is_wrong in wrong.items():
+        if is_wrong:
+            raise invalid(f"the preprocessing of kind {kind!r} has an impossible {key!r}", declared.get(key))
 
 
 def encode_array(declared, raw):
@@ -314,7 +353,10 @@ def _words(declared, assets):
 
 @functools.lru_cache(maxsize=8)
 def _parsed_vocabulary(data):
-    return {word: i for i, word in enumerate(data.decode("utf-8").split("\n"))}
+    try:
+        return {word: i for i, word in enumerate(data.decode("utf-8").split("\n"))}
+    except UnicodeDecodeError as error:
+        raise DataError(worded(f"the vocabulary is not UTF-8 text ({error})")) from error
 
 
 def _token_rows(declared, raw):
