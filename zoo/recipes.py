@@ -14,7 +14,7 @@ from pathlib import Path
 
 from zoo.arguments import checked
 from zoo.errors import Conflict, InvalidArgument, UnknownName, invalid, unknown
-from zoo.registry import STAGES, data_file, find_model, find_trick, search, trick_names
+from zoo.registry import STAGES, data_file, find_model, find_trick, list_tricks, search, trick_names
 from zoo.spec import spec_of
 
 PLAIN = "plain"
@@ -170,6 +170,36 @@ def recipe(text):
         row = _read(Path(text).expanduser())
         return _assemble(row.tricks, {k: {row.name: v} for k, v in row.settings.items()}, (row.name,))
     return _assemble(text, {}, ())
+
+
+def outline(text):
+    """Reads an expression and checks its names, importing neither a trick nor Keras.
+
+    Args:
+        text: as for `recipe`.
+
+    Returns:
+        `(terms, settings)`: (sign, name, arguments) of each term as written, and `Recipe.settings`.
+
+    Raises:
+        UnknownName: a trick, recipe or argument is not known; the message gives the nearest.
+        InvalidArgument: the expression cannot be read.
+    """
+    settings = {}
+    if text.endswith(".toml"):
+        row = _read(Path(text).expanduser())
+        text, settings = row.tricks, {k: {row.name: v} for k, v in row.settings.items()}
+    tricks = {row.name: row for row in list_tricks()}
+    terms = [term for term in _terms(text) if term[1] != PLAIN]
+    for _, name, arguments in terms:
+        if name in tricks:
+            for argument in arguments:
+                if argument not in tricks[name].arguments:
+                    raise unknown(f"argument of trick {name!r}", argument, tricks[name].arguments)
+        else:
+            for key, value in find_recipe(name).settings.items():
+                settings.setdefault(key, {})[name] = value
+    return terms, settings
 
 
 def _assemble(text, settings, within):

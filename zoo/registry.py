@@ -273,7 +273,8 @@ def find_model(name):
     for row in rows.values():
         if row.family == name and row.default:
             return row
-    raise unknown("model", name, {*rows, *(r.family for r in rows.values())}, see=_see("list_models", name))
+    known = {*rows, *(r.family for r in rows.values())}
+    raise unknown("model", name, known, see=_see("list_models", name, known))
 
 
 def builder_of(name):
@@ -310,8 +311,10 @@ def trick_names():
 # Searching
 
 
-def _see(call, name):
-    stem = re.sub(r"[^a-z0-9_]", "", str(name).lower())[:4]
+def _see(call, name, known):
+    """Returns the call that lists the known names which begin as `name` does, as far as any does."""
+    starts = (str(name)[:n] for n in range(len(str(name)), 0, -1))
+    stem = next((s for s in starts if any(k.startswith(s) for k in known)), "")
     return f'zoo.{call}("{stem}*")' if stem else f"zoo.{call}()"
 
 
@@ -373,7 +376,7 @@ def find_weights(name):
     """
     rows = {r.name: r for r in list_weights()}
     if name not in rows:
-        raise unknown("weights", name, rows, see=_see("list_weights", name))
+        raise unknown("weights", name, rows, see=_see("list_weights", name, rows))
     return rows[name]
 
 

@@ -1,0 +1,408 @@
+"""The commands: options in, one call of the API, its result out."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from typer.core import TyperGroup
+
+from zoo import __version__
+from zoo.cli import names, options, screen
+from zoo.errors import invalid, unknown
+
+
+class Commands(TyperGroup):
+    """The commands by name; a misspelt one gives the nearest."""
+
+    def resolve_command(self, ctx, args):
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            raise unknown("command", args[0], self.list_commands(ctx), see="zoo --help")
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich" if screen.in_terminal() else None,
+)
+
+
+def reworded(error):
+    """Returns the text of a usage error that typer raised, ending in the command that explains more."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "zoo"
+    if context and hasattr(error, "possibilities"):
+        known = [o for p in context.command.params for o in (*p.opts, *p.secondary_opts) if o.startswith("--")]
+        return str(unknown(f"option of `{command}`", error.option_name, known, see=f"{command} --help"))
+    text = error.format_message().replace("Value error, ", "").rstrip(".")
+    return f"{text}. See {command} --help."
+
+
+def _version(wanted: bool):
+    if wanted:
+        print(f"zoo {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def start(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error (also ZOO_DEBUG=1, also after a command).")
+    ] = False,
+):
+    """Name a model and a recipe, train it, push it, pull it back."""
+    if context.invoked_subcommand is None:
+        print(context.get_help().rstrip())
+
+
+# Looking
+
+
+@app.command("list")
+def list_models(
+    pattern: options.Pattern = "*",
+    task: Annotated[str | None, typer.Option(help="Only models for this task.")] = None,
+    as_json: options.AsJson = False,
+):
+    """List models."""
+    from zoo.cli import show
+
+    show.models(pattern, task, as_json)
+
+
+@app.command()
+def info(
+    name: Annotated[
+        str, typer.Argument(help="A model, trick, recipe, data set, weights, a run folder, or an expression.")
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(help="Say in numbers what the recipe does to this model.", autocompletion=options.models),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Argument of --model; repeatable.", show_default=False),
+    ] = None,
+    as_json: options.AsJson = False,
+):
+    """Show everything about a name, or explain a recipe.
+
+    A name is a model, trick, recipe, data set, weights or run folder; a recipe is terms such as 'focal+warmup'.
+    """
+    from zoo.cli import show
+
+    arguments = names.settings("--set", option)
+    if model is None and arguments:
+        raise invalid("--set gives arguments of a model", option[0], "Pass --model too.")
+    if model is None:
+        show.info(name, as_json)
+        return
+    names.recipe(name)
+    names.model(model, arguments)
+    if as_json:
+        raise invalid("--json and --model exclude each other", works="Leave one out.")
+    zoo = _with_keras()
+    screen.line(_explained(zoo, zoo.recipe(name), model, arguments))
+
+
+@app.command()
+def recipes(
+    pattern: options.Pattern = "*",
+    task: Annotated[str | None, typer.Option(help="Only recipes for this task.")] = None,
+    as_json: options.AsJson = False,
+):
+    """List named recipes."""
+    from zoo.cli import show
+
+    show.recipes(pattern, task, as_json)
+
+
+@app.command()
+def tricks(
+    pattern: options.Pattern = "*",
+    stage: Annotated[str | None, typer.Option(help="Only tricks of this stage, such as 'loss'.")] = None,
+    as_json: options.AsJson = False,
+):
+    """List tricks, the terms of recipes."""
+    from zoo.cli import show
+
+    show.tricks(pattern, stage, as_json)
+
+
+@app.command()
+def datasets(
+    pattern: options.Pattern = "*",
+    task: Annotated[str | None, typer.Option(help="Only data sets for this task.")] = None,
+    as_json: options.AsJson = False,
+):
+    """List data sets."""
+    from zoo.cli import show
+
+    show.datasets(pattern, task, as_json)
+
+
+@app.command()
+def weights(
+    pattern: options.Pattern = "*",
+    task: Annotated[str | None, typer.Option(help="Only weights for this task.")] = None,
+    as_json: options.AsJson = False,
+):
+    """List published weights."""
+    from zoo.cli import show
+
+    show.weights(pattern, task, as_json)
+
+
+# Training
+
+
+@app.command()
+def train(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="Name of a model (zoo list).", autocompletion=options.models, show_default="the recipe's"),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            help="Name of a data set, or a path (zoo datasets).",
+            autocompletion=options.datasets,
+            show_default="the recipe's",
+        ),
+    ] = None,
+    recipe: options.RecipeText = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    seed: options.Seed = 0,
+    out: options.Out = None,
+    resume: options.Resume = False,
+    keep: options.Keep = "best",
+    mixed_precision: options.MixedPrecision = None,
+    jit: options.Jit = None,
+    deterministic: options.Deterministic = True,
+    tensorboard: options.TensorBoard = False,
+    weights: Annotated[
+        str | None, typer.Option(help="Checkpoint to start from: variant.tag, a reference or a folder.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Argument of the model; repeatable.", show_default=False),
+    ] = None,
+    data_option: options.DataOption = None,
+    quiet: options.Quiet = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do not train.")] = False,
+):
+    """Train a model and leave a run folder.
+
+    `zoo train --recipe NAME` alone takes model and data from a named recipe.
+    """
+    arguments, data_options = names.settings("--set", option), names.settings("--data-option", data_option)
+    _, said = names.recipe(recipe)
+    model, data, arguments, data_options = _completed(model, data, arguments, data_options, said)
+    names.model(model, arguments)
+    names.data(data, data_options)
+    if weights is not None:
+        names.reference(weights)
+    zoo = _with_keras()
+    said = {
+        "recipe": recipe,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "seed": seed,
+        "out": out,
+        "resume": resume,
+        "keep": keep,
+        "mixed_precision": mixed_precision,
+        "jit": jit,
+        "deterministic": deterministic,
+        "tensorboard": tensorboard,
+        "quiet": quiet,
+    }
+    call = _dry_run if dry_run else zoo.train
+    call(model, data, data_options=data_options, weights=weights, **said, **arguments)
+
+
+def _completed(model, data, arguments, data_options, said):
+    """Returns model, data and their options, filled in from the settings of the named recipes where not given."""
+    from zoo.recipes import Recipe
+
+    recipes = Recipe((), said)
+    if model is None:
+        model = recipes.setting("model")
+        arguments = {**recipes.setting("arguments", default={}), **arguments}
+    if data is None:
+        data = recipes.setting("data")
+        data_options = {**recipes.setting("data_options", default={}), **data_options}
+    missing = [name for name, value in (("a model", model), ("data", data)) if value is None]
+    if missing:
+        works = "Write `zoo train MODEL DATA`, or `zoo train --recipe NAME` with a recipe that has both (zoo recipes)."
+        raise invalid(f"`zoo train` needs {' and '.join(missing)}", works=works)
+    return model, data, arguments, data_options
+
+
+def _dry_run(model, data, **options):
+    from zoo.training import planned
+
+    screen.line(planned(model, data, **options))
+
+
+@app.command()
+def finetune(
+    ref: options.Reference,
+    data: options.Data,
+    recipe: options.RecipeText = None,
+    freeze: Annotated[bool, typer.Option("--freeze", help="Train the new head only.")] = False,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    seed: options.Seed = 0,
+    out: options.Out = None,
+    resume: options.Resume = False,
+    keep: options.Keep = "best",
+    mixed_precision: options.MixedPrecision = None,
+    jit: options.Jit = None,
+    deterministic: options.Deterministic = True,
+    tensorboard: options.TensorBoard = False,
+    data_option: options.DataOption = None,
+    quiet: options.Quiet = False,
+):
+    """Train a pretrained model on other data.
+
+    The head is new where the classes are, everything else is kept.
+    """
+    data_options = names.settings("--data-option", data_option)
+    names.recipe(recipe)
+    names.data(data, data_options)
+    names.reference(ref)
+    _with_keras().finetune(
+        ref,
+        data,
+        recipe=recipe,
+        freeze=freeze,
+        data_options=data_options,
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        out=out,
+        resume=resume,
+        keep=keep,
+        mixed_precision=mixed_precision,
+        jit=jit,
+        deterministic=deterministic,
+        tensorboard=tensorboard,
+        quiet=quiet,
+    )
+
+
+# Using
+
+
+@app.command()
+def evaluate(
+    ref: options.Reference,
+    data: options.Data,
+    split: Annotated[Literal["train", "validation", "test"], typer.Option(help="Part of the data.")] = "test",
+    batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Examples at a time.")] = 64,
+    data_option: options.DataOption = None,
+    as_json: options.AsJson = False,
+):
+    """Measure a trained model on data.
+
+    The data is read with the model's own preprocessing.
+    """
+    data_options = names.settings("--data-option", data_option)
+    names.data(data, data_options)
+    names.reference(ref)
+    zoo = _with_keras()
+    found = zoo.evaluate(ref, data, split=split, batch_size=batch_size, data_options=data_options)
+    if as_json:
+        screen.as_json({"ref": ref, "data": data, "split": split, **found})
+    else:
+        accuracy, loss, examples = found["accuracy"], found["loss"], found["examples"]
+        screen.line(f"{split} accuracy {accuracy:.2%}, loss {loss:.4f}, on {examples:,} examples of {data}")
+
+
+@app.command()
+def predict(
+    ref: options.Reference,
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUT...", help="Image files or texts; - reads one per line from stdin.")
+    ],
+    top: Annotated[int, typer.Option("--top", "-k", min=1, help="How many labels each.")] = 3,
+    as_json: options.AsJson = False,
+):
+    """Predict labels for image files or texts."""
+    names.reference(ref)
+    items = [item for word in inputs for item in (_lines() if word == "-" else [word])]
+    if not items:
+        raise invalid("standard input holds no line to predict from")
+    from zoo.cli import results
+
+    results.predictions(_with_keras().predict(ref, items, top=top), as_json)
+
+
+def _lines():
+    """Returns the lines of standard input that are not empty."""
+    try:
+        return [line for line in sys.stdin.read().splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise invalid(f"standard input is not UTF-8 text ({error.reason} at byte {error.start})") from error
+
+
+# Sharing
+
+
+@app.command()
+def push(
+    run: Annotated[Path, typer.Argument(help="Folder of a run.")],
+    target: Annotated[str, typer.Argument(help="owner/name in the hub (ZOO_HUB), or a folder such as ./name.")],
+    license: Annotated[str | None, typer.Option(help="Of the weights, such as apache-2.0.")] = None,
+    message: Annotated[str | None, typer.Option("--message", "-m", help="One line for the history.")] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option("--label", help="Name of a class, in logit order; repeatable.", show_default="the run's"),
+    ] = None,
+    as_json: options.AsJson = False,
+):
+    """Publish a run: weights, identity, record, card."""
+    from zoo.hub import push as publish
+
+    made = publish(run, target, labels=label or None, license=license, message=message)
+    if as_json:
+        screen.as_json({"ref": made.ref, "id": made.id, "created": made.created, "path": str(made.path)})
+        return
+    screen.line("pushed" if made.created else "already there: the same content, so no new revision")
+    screen.fields([("ref", made.ref), ("folder", made.path)])
+
+
+@app.command()
+def pull(
+    ref: Annotated[str, typer.Argument(metavar="REF", help="owner/name[@revision], a folder, or variant.tag.")],
+    as_json: options.AsJson = False,
+):
+    """Bring a model here and verify every file."""
+    from zoo.cli import results
+
+    results.pulled(names.reference(ref), as_json)
+
+
+def _with_keras():
+    """Returns the `zoo` package once Keras is imported, its backend's notices held back."""
+    from zoo.quiet import import_keras
+
+    import_keras()
+    import zoo
+
+    return zoo
+
+
+def _explained(zoo, chosen, model, arguments):
+    from zoo.factory import build_empty, resolve
+
+    builder, variant, _ = resolve(model, arguments)
+    return chosen.explain(build_empty(variant, **chosen.builder_arguments(builder, variant, arguments)))

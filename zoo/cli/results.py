@@ -1,0 +1,85 @@
+"""What the commands that train, predict and fetch print. Nothing here imports Keras or NumPy."""
+
+import dataclasses
+
+from zoo.cli import screen
+from zoo.cli.screen import Column
+from zoo.cli.show import page
+from zoo.errors import invalid
+from zoo.hub import manifest
+from zoo.runs import Run
+from zoo.spec import jsonable
+
+
+def run(folder, as_json):
+    """Prints what a run folder records."""
+    found = Run(folder)
+    record = found.record
+    if as_json:
+        screen.as_json({"kind": "run", "folder": str(folder), **record})
+        return
+    metrics = [
+        (f"{split} accuracy", f"{values['accuracy']:.2%}, loss {values['loss']:.4f}, {values['examples']:,} examples")
+        for split, values in found.metrics.items()
+    ]
+    epochs = f"{len(found.history)} of {record['epochs']}, best {record['best_epoch']}"
+    page(
+        str(folder),
+        f"run, {found.status}",
+        None,
+        [
+            ("model", f"{record['model']['name']}, {record['parameters']:,} weights"),
+            ("recipe", record["recipe"]),
+            ("data", f"{record['data']['name']}, {record['data']['fingerprint']}"),
+            ("epochs", epochs),
+            *metrics,
+            ("seed", record["seed"]),
+            ("seconds", record["seconds"]),
+            ("started", record["started"]),
+            ("versions", ", ".join(f"{k} {v}" for k, v in record["versions"].items())),
+            ("command", record["command"]),
+        ],
+    )
+
+
+def predictions(found, as_json):
+    """Prints `zoo.inference.Prediction`s, one per line."""
+    if as_json:
+        screen.as_json([jsonable(dataclasses.asdict(p)) for p in found])
+        return
+    columns = (
+        Column("input", fold=True),
+        Column("label", style="bold"),
+        Column("probability", right=True),
+        Column("then", fold=True),
+    )
+    rows = [
+        (p.input, p.label, f"{p.probability:.1%}", ", ".join(f"{label} {share:.1%}" for label, share in p.top[1:]))
+        for p in found
+    ]
+    if all(not row[3] for row in rows):
+        columns, rows = columns[:3], [row[:3] for row in rows]
+    screen.table(columns, rows)
+
+
+def pulled(checkpoint, as_json):
+    """Prints where a verified checkpoint lies and which files were compared with their SHA-256."""
+    if checkpoint.weights.name != manifest.WEIGHTS:
+        raise invalid(f"{checkpoint.ref} is a run, and here already", works="Push it (zoo push) to pull it elsewhere.")
+    config = checkpoint.folder / manifest.CONFIG
+    found = manifest.parse(config.read_bytes(), str(checkpoint.folder))
+    if as_json:
+        files = {name: {"size": size, "sha256": sha256} for name, (size, sha256) in found.files.items()}
+        screen.as_json({"ref": checkpoint.ref, "folder": str(checkpoint.folder), "verified": files})
+        return
+    screen.fields(
+        [
+            ("ref", checkpoint.ref),
+            ("folder", checkpoint.folder),
+            ("model", f"{found.spec.name}, {found.parameters:,} weights, for {found.spec.task}"),
+            ("verified", f"{len(found.files)} files, each against its size and SHA-256 in {manifest.CONFIG}"),
+        ]
+    )
+    screen.line()
+    columns = Column("file"), Column("bytes", right=True), Column("sha256", style="dim")
+    screen.table(columns, [(name, f"{size:,}", sha256[:16]) for name, (size, sha256) in found.files.items()])

@@ -1,0 +1,312 @@
+"""What the commands that only look print. Nothing here imports Keras or NumPy."""
+
+import ast
+import dataclasses
+import fnmatch
+import functools
+import re
+from pathlib import Path
+
+import zoo
+from zoo.cli import names, screen
+from zoo.cli.screen import Column
+from zoo.errors import UnknownName, unknown
+from zoo.recipes import list_recipes
+from zoo.registry import ModelRow, TrickRow, WeightsRow, index, list_models, list_tricks, list_weights
+from zoo.spec import jsonable
+
+_FILES = (
+    ("folder/", "one folder of images per class: folder/<class>/*, or folder/train/<class>/* with validation/, test/"),
+    ("file.npz", "arrays"),
+    ("file.csv, file.tsv", "texts and labels (also .gz)"),
+)
+
+
+def _json(row, **more):
+    return jsonable({**more, **dataclasses.asdict(row)})
+
+
+def _matching(rows, pattern, kind):
+    """Returns the rows whose name matches, refusing a plain name that matches none.
+
+    Raises:
+        UnknownName: with the nearest.
+    """
+    found = [row for row in rows if fnmatch.fnmatchcase(row.name, pattern)]
+    if not found and not re.search(r"[*?\[]", pattern):
+        raise unknown(kind, pattern, {row.name for row in rows})
+    return found
+
+
+def _tricks_written(row):
+    return re.sub(r"\s*\+\s*", " + ", row.tricks)
+
+
+# Lists
+
+
+def models(pattern, task, as_json):
+    """Prints the models whose name matches a pattern, or whose family is that name."""
+    every = list_models(task=task)
+    found = [row for row in every if row.family == pattern] or _matching(every, pattern, "model")
+    if as_json:
+        screen.as_json([_json(row) for row in found])
+        return
+    columns = (
+        Column("name"),
+        Column("parameters", right=True),
+        Column("FLOPs", right=True),
+        Column("input", right=True),
+        Column("paper", fold=True),
+    )
+    rows = [
+        (
+            row.name,
+            screen.count(row.parameters),
+            screen.count(row.flops),
+            screen.shape(row.input_shape),
+            f"{row.paper.authors}, {row.paper.year}" if row.paper else "-",
+        )
+        for row in found
+    ]
+    note = "FLOPs: one forward pass of one example of this input, a multiply-add being two. zoo info NAME says more."
+    screen.table(columns, rows, note=note)
+
+
+def tricks(pattern, stage, as_json):
+    """Prints the tricks whose name matches a pattern, in the order in which they apply."""
+    found = _matching(list_tricks(stage=stage), pattern, "trick")
+    if as_json:
+        screen.as_json([_json(row) for row in found])
+        return
+    columns = Column("name"), Column("stage"), Column("what it does", fold=True), Column("paper", fold=True)
+    rows = [
+        (row.name, row.stage, row.summary, f"{row.paper.authors}, {row.paper.year}" if row.paper else "-")
+        for row in found
+    ]
+    screen.table(columns, rows, note="Join them with +, as in focal(gamma=2)+warmup. zoo info NAME says more.")
+
+
+def recipes(pattern, task, as_json):
+    """Prints the named recipes whose name matches a pattern."""
+    found = _matching(list_recipes(task=task), pattern, "recipe")
+    if as_json:
+        screen.as_json([_json(row) for row in found])
+        return
+    columns = Column("name"), Column("model"), Column("data"), Column("tricks", fold=True)
+    rows = [
+        (row.name, row.settings.get("model", "-"), row.settings.get("data", "-"), _tricks_written(row)) for row in found
+    ]
+    screen.table(columns, rows, note="zoo train --recipe NAME runs one. zoo info NAME says more.")
+
+
+def datasets(pattern, task, as_json):
+    """Prints the data sets whose name matches a pattern and, for all of them, what else can be one."""
+    every = zoo_datasets()
+    if task is not None and task not in {row.task for row in every}:
+        raise unknown("task", task, {row.task for row in every})
+    found = _matching([row for row in every if task in (None, row.task)], pattern, "data set")
+    if as_json:
+        screen.as_json([_json(row) for row in found])
+        return
+    columns = Column("name"), Column("task"), Column("summary", fold=True)
+    screen.table(columns, [(row.name, row.task, row.summary) for row in found])
+    if screen.in_terminal() and pattern == "*":
+        screen.line("\nA path also names data:")
+        screen.fields(_FILES, indent=2)
+
+
+def zoo_datasets():
+    """Returns the row of every registered data set."""
+    from zoo.data import names as rows
+
+    return rows()
+
+
+def weights(pattern, task, as_json):
+    """Prints the published checkpoints whose name matches a pattern."""
+    found = _matching(list_weights(task=task), pattern, "weights")
+    if as_json:
+        screen.as_json([_json(row) for row in found])
+        return
+    columns = Column("name"), Column("reference", fold=True), Column("licence"), Column("summary", fold=True)
+    screen.table(columns, [(row.name, row.ref, row.license or "-", row.summary) for row in found])
+
+
+# One thing
+
+
+def info(name, as_json):
+    """Prints everything that is known about a name, or what each term of a recipe expression is.
+
+    Raises:
+        UnknownName: nothing has this name; the message gives the nearest.
+    """
+    if _is_run(name):
+        from zoo.cli.results import run
+
+        return run(Path(name).expanduser(), as_json)
+    data = {row.name: row for row in zoo_datasets()}
+    if name in data:
+        return _dataset(data[name], as_json)
+    if re.search(r"[+(]|^-|\w-\w", name) or name.endswith(".toml"):
+        return _expression(name, as_json)
+    try:
+        row = zoo.info(name)
+    except UnknownName as error:
+        rows = (*list_models(), *list_tricks(), *list_recipes(), *list_weights(), *data.values())
+        known = {r.name for r in rows} | {r.family for r in list_models()}
+        raise unknown("model, trick, recipe, data set or weights", name, known, see="zoo list") from error
+    shown = {ModelRow: _model, TrickRow: _trick, WeightsRow: _weights}.get(type(row), _recipe)
+    return shown(row, as_json)
+
+
+def page(name, kind, summary, facts):
+    """Prints a heading and (name, value) facts."""
+    if not screen.in_terminal():
+        screen.fields([("name", name), ("kind", kind), ("summary", summary or None), *facts])
+        return
+    screen.line(f"{name}: {kind}", style="bold")
+    screen.line(f"{summary}.\n" if summary else "")
+    screen.fields(facts)
+
+
+def _section(title, rows):
+    """Prints name and value of each of some settings under a title."""
+    if rows:
+        screen.line()
+        screen.line(title, style="bold")
+        screen.fields([(name, repr(value)) for name, value in rows.items()], indent=2)
+
+
+def _card(package, name):
+    """Returns (heading, text) of the parts of a model's or trick's docstring, read without importing its file."""
+    entry = index()[package].get(name)
+    path = Path(zoo.__file__).parent / package / f"{entry['module']}.py" if entry else None
+    if path is None or not path.is_file():
+        return []
+    parts = []
+    for line in (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").splitlines()[1:]:
+        key, colon, text = line.partition(": ")
+        if colon and re.fullmatch(r"[A-Z][a-z]+( [a-z]+)?", key):
+            parts.append([key.lower(), text])
+        elif parts and line.strip():
+            parts[-1][1] += f" {line.strip()}"
+    return [tuple(part) for part in parts]
+
+
+def _papers(card, row):
+    """Returns the papers of a card, else that of the row."""
+    return [p for p in card if p[0] == "paper"] or [("paper", str(row.paper) if row.paper else None)]
+
+
+def _model(row, as_json):
+    variants = [r.name for r in list_models() if r.family == row.family]
+    used_by = [r.name for r in list_recipes() if r.settings.get("model") in (row.name, row.default and row.family)]
+    weights = [w.name for w in list_weights() if w.model == row.name]
+    if as_json:
+        screen.as_json(_json(row, kind="model", variants=variants, recipes=used_by, weights=weights))
+        return
+    card = _card("models", row.name)
+    exact = functools.partial("{:,}".format)
+    flops = f"{exact(row.flops)} in one forward pass of one example" if row.flops is not None else None
+    page(
+        row.name,
+        f"model for {row.task}",
+        row.summary,
+        [
+            ("parameters", exact(row.parameters) if row.parameters is not None else None),
+            ("FLOPs", flops),
+            ("input", screen.shape(row.input_shape)),
+            *_papers(card, row),
+            *[part for part in card if part[0] != "paper"],
+            ("licence", f"{row.license} (of the code)"),
+            ("variants", ", ".join(variants)),
+            ("recipes", ", ".join(used_by) or None),
+            ("weights", ", ".join(weights) or None),
+        ],
+    )
+    _section("arguments", row.arguments)
+
+
+def _trick(row, as_json):
+    if as_json:
+        screen.as_json(_json(row, kind="trick"))
+        return
+    card = _card("tricks", row.name)
+    page(
+        row.name,
+        f"trick of the {row.stage} stage",
+        row.summary,
+        [*_papers(card, row), *[part for part in card if part[0] != "paper"]],
+    )
+    _section("arguments", row.arguments)
+
+
+def _recipe(row, as_json):
+    if as_json:
+        screen.as_json(_json(row, kind="recipe"))
+        return
+    page(
+        row.name,
+        f"recipe for {row.task}" if row.task else "recipe",
+        row.summary,
+        [("tricks", _tricks_written(row)), ("run it", f"zoo train --recipe {row.name}")],
+    )
+    _section("settings", row.settings)
+    _section("result", row.result)
+
+
+def _weights(row, as_json):
+    if as_json:
+        screen.as_json(_json(row, kind="weights"))
+        return
+    page(
+        row.name,
+        f"weights of {row.model} for {row.task}",
+        row.summary,
+        [("reference", row.ref), ("revision", row.revision), ("licence", row.license)],
+    )
+    _section("metrics", row.metrics)
+
+
+def _dataset(row, as_json):
+    if as_json:
+        screen.as_json(_json(row, kind="data set"))
+        return
+    page(row.name, f"data set for {row.task}", row.summary, [("train on it", f"zoo train MODEL {row.name}")])
+    _section("options", row.arguments)
+
+
+def _expression(text, as_json):
+    """Explains each term of a recipe expression from the index alone."""
+    terms, _ = names.recipe(text)
+    rows = {row.name: row for row in (*list_recipes(), *list_tricks())}
+    if as_json:
+        parts = [{"sign": sign, "name": n, "given": given, **_json(rows[n])} for sign, n, given in terms]
+        screen.as_json({"kind": "expression", "expression": text, "terms": parts})
+        return
+    for number, (sign, name, given) in enumerate(terms):
+        row = rows[name]
+        if number:
+            screen.line()
+        if sign < 0:
+            screen.line(f"-{name}", style="bold")
+            screen.fields([("removes", row.summary)], indent=2)
+        elif isinstance(row, TrickRow):
+            screen.line(name, style="bold")
+            arguments = {**row.arguments, **given}
+            said = ", ".join(f"{k}={v!r}" + ("" if k in given else " (default)") for k, v in arguments.items())
+            facts = ("does", row.summary), ("stage", row.stage), ("with", said or None), ("paper", row.paper)
+            screen.fields(facts, indent=2)
+        else:
+            screen.line(name, style="bold")
+            screen.fields([("recipe", row.summary or None), ("tricks", _tricks_written(row))], indent=2)
+    if screen.in_terminal():
+        screen.line("\n--model NAME says in numbers what this does to a model.", style="dim")
+
+
+def _is_run(name):
+    from zoo.runs import RUN
+
+    return (Path(name).expanduser() / RUN).is_file()
