@@ -5,6 +5,7 @@ import warnings
 import keras
 
 from zoo.errors import DataError, invalid
+from zoo.objectives import Recorder, Step
 from zoo.recipes import recipe
 from zoo.schedules import BoundSchedule
 from zoo.spec import Spec, attach, spec_of
@@ -21,6 +22,7 @@ class ZooModel(keras.Model):
         super().__init__(*args, **kwargs)
         self._recipe = None
         self._plan = None
+        self._recorder = None
         self._recipe_options = {}
 
     @classmethod
@@ -57,22 +59,31 @@ class ZooModel(keras.Model):
             **options,
         )
         self._recipe, self._plan, self._recipe_options = chosen, plan, options
+        self._recorder = Recorder(plan.watched)
         self.zoo_spec = self.zoo_spec.but(recipe=chosen.exact)
 
     def compile(self, *args, **kwargs):
         """Compiles as any Keras model; this replaces the recipe, if there is one."""
-        self._recipe = self._plan = None
+        self._recipe = self._plan = self._recorder = None
         if getattr(self, "zoo_spec", None):
             self.zoo_spec = self.zoo_spec.but(recipe=None)
         super().compile(*args, **kwargs)
 
-    # One override carries every trick that changes the objective.
+    # Two overrides carry every trick that changes the objective.
+
+    def call(self, inputs, training=None, mask=None):
+        if not (training and self._recorder):
+            return super().call(inputs, training=training, mask=mask)
+        with self._recorder.recording():
+            return super().call(inputs, training=training, mask=mask)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         loss = super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
         if training and self._plan is not None:
+            step = Step(self, self._recorder, loss, x, y, sample_weight)
             for objective in self._plan.objective:
-                loss = objective(self, loss, x, y, sample_weight)
+                loss = objective(step, loss)
+            self._recorder.outputs = {}
             if self._plan.bound is not None:
                 loss = self._plan.bound(loss)
         return loss

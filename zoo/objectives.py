@@ -12,24 +12,150 @@ from keras import ops
 
 from zoo.errors import invalid, unknown
 
+_FLOAT16_SCALE = 1024.0  # keeps small float16 gradients from vanishing; only their direction is used
+
+
+def floating(tensor):
+    """Says whether a tensor, or a symbolic one, has a floating type."""
+    return "float" in keras.backend.standardize_dtype(tensor.dtype)
+
+
+class Recorder:
+    """Keeps what layers output in the plain pass of a training step, for the passes that follow it."""
+
+    def __init__(self, layers):
+        self.layers = layers
+        self.outputs = {}
+        self.extra_pass = False
+
+    @contextlib.contextmanager
+    def recording(self):
+        """Records while the block runs the model; an extra pass leaves the record as it is."""
+        if self.extra_pass or not self.layers:
+            yield
+            return
+        self.outputs = {}
+        calls = {layer: self._recorded(layer) for layer in self.layers}
+        with _called_as(calls):
+            yield
+
+    def _recorded(self, layer):
+        call = layer.call
+
+        def recorded(*args, **kwargs):
+            self.outputs[layer.name] = call(*args, **kwargs)
+            return self.outputs[layer.name]
+
+        return recorded
+
 
 @contextlib.contextmanager
-def _no_updates(model):
-    mapping = [(v, v.value) for v in model.variables]
-    with keras.StatelessScope(state_mapping=mapping, initialize_variables=False):
+def _called_as(calls):
+    """Runs other functions in place of the `call` of some layers, as long as the block lasts."""
+    for layer, function in calls.items():
+        layer.__dict__["call"] = function  # past Keras's own attribute tracking
+    try:
         yield
+    finally:
+        for layer in calls:
+            layer.__dict__.pop("call", None)
 
 
-def loss_on(model, x, y, sample_weight):
-    """Returns the compiled loss of a training pass on other inputs, a scalar; updates no state."""
-    with _no_updates(model):
-        return model._compile_loss(y, model(x, training=True), sample_weight)
+class Step:
+    """One training step as an objective sees it: its batch, the plain loss, and more passes through the model.
+
+    Attributes:
+        x, y, sample_weight: the batch.
+        plain: the plain training loss, a scalar, regularisers included.
+    """
+
+    def __init__(self, model, recorder, plain, x, y, sample_weight):
+        self.model = model
+        self.plain = plain
+        self.x = x
+        self.y = y
+        self.sample_weight = sample_weight
+        self._recorder = recorder
+
+    def outputs(self, layers):
+        """Returns what `layers` gave in the plain pass; the gradient flows through."""
+        return [self._recorder.outputs[layer.name] for layer in layers]
+
+    def loss_on(self, x):
+        """Returns the compiled loss of another training pass, on other inputs, a scalar; updates no state."""
+        mapping = [(v, v.value) for v in self.model.variables]
+        self._recorder.extra_pass = True
+        try:
+            with keras.StatelessScope(state_mapping=mapping, initialize_variables=False):
+                return self.model._compile_loss(self.y, self.model(x, training=True), self.sample_weight)
+        finally:
+            self._recorder.extra_pass = False
+
+    def loss_with_outputs(self, layers, values):
+        """Returns the compiled loss of another training pass, in which `layers` give `values`; updates no state."""
+        with _called_as({x: lambda *_, _value=v, **__: _value for x, v in zip(layers, values, strict=True)}):
+            return self.loss_on(self.x)
+
+    def gradients(self, loss, values, again):
+        """Returns the gradients of the plain loss by tensors of the plain pass, and the loss to go on with.
+
+        Args:
+            loss: the training loss so far.
+            values: list of float tensors that the plain loss was computed from.
+            again: function of `values` that computes the plain loss anew, where the backend cannot look back.
+
+        Returns:
+            (gradients, loss): the gradients are constants, each right up to one positive factor for all; the loss has
+            the value and the gradient of the one given.
+        """
+        if loss is self.plain and keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            if not tf.executing_eagerly():
+                return _gradients_shared(self.model, loss, values)
+        if keras.backend.backend() == "torch" and all(v.requires_grad for v in values):
+            import torch
+
+            return list(torch.autograd.grad(self.plain * _scale(values), values, retain_graph=True)), loss
+        return gradient_of(lambda v: again(v) * _scale(v), values), loss
+
+
+def _scale(values):
+    return _FLOAT16_SCALE if any(keras.backend.standardize_dtype(v.dtype) == "float16" for v in values) else 1.0
+
+
+def _gradients_shared(model, loss, values):
+    """Does `Step.gradients` in a TensorFlow graph with one backward pass.
+
+    The pass that gives the gradients of `values` also gives those of the weights, so the loss that is returned carries
+    the latter with it, and Keras's own backward pass does not go through the plain pass again.
+    """
+    import tensorflow as tf
+
+    weights = [v.value for v in model.trainable_variables]
+    scaled = model.optimizer.scale_loss(loss)  # float16 would lose small gradients
+    scale = tf.stop_gradient(tf.gradients(scaled, loss)[0])
+    found = tf.gradients(scaled, [*values, *weights])
+    ours, theirs = found[: len(values)], found[len(values) :]
+    reached = [(w, g) for w, g in zip(weights, theirs, strict=True) if g is not None]
+
+    @tf.custom_gradient
+    def carried(*_):
+        def times(gradient, factor):
+            if isinstance(gradient, tf.IndexedSlices):
+                return tf.IndexedSlices(gradient.values * factor, gradient.indices, gradient.dense_shape)
+            return gradient * factor
+
+        return tf.stop_gradient(loss), lambda above: [times(g, above / scale) for _, g in reached]
+
+    carrying = carried(*[tf.convert_to_tensor(w) for w, _ in reached])
+    return [tf.stop_gradient(tf.convert_to_tensor(g)) for g in ours], carrying
 
 
 def gradient_of(function, values):
     """Returns the gradients of a scalar function of a list of float tensors, as constants.
 
-    The one place that differs by backend, because Keras has no gradient of its own.
+    Differs by backend, because Keras has no gradient of its own.
     """
     backend = keras.backend.backend()
     if backend == "tensorflow":
@@ -39,11 +165,11 @@ def gradient_of(function, values):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)
             loss = function(values)
-        gradients = tape.gradient(loss, values)
+        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, values)]
     elif backend == "jax":
         import jax
 
-        gradients = jax.grad(lambda leaves: function(leaves))([jax.lax.stop_gradient(v) for v in values])
+        gradients = jax.grad(function)([jax.lax.stop_gradient(v) for v in values])
     else:
         import torch
 
@@ -65,36 +191,10 @@ def embeddings(plan, trick, name=None):
     found = [layers[name]] if name else [x for x in layers.values() if isinstance(x, keras.layers.Embedding)]
     if not found:
         works = "For inputs that are numbers write fgsm instead."
-        raise invalid(f"{trick} finds no embedding in model {plan.name!r}", type(plan.model).__name__, works)
+        raise invalid(f"{trick} finds no embedding in model {plan.name!r}", sorted(layers), works)
     for layer in found:
         if not isinstance(layer, keras.layers.Embedding):
             raise invalid(f"{trick}: layer {layer.name!r} is not an embedding", type(layer).__name__)
-        if len(layer._inbound_nodes) != 1:
-            raise invalid(f"{trick}: embedding {layer.name!r} is used more than once", len(layer._inbound_nodes))
+        if (uses := len(layer._inbound_nodes)) != 1:
+            raise invalid(f"{trick}: embedding {layer.name!r} must be used once", uses)
     return tuple(found)
-
-
-@contextlib.contextmanager
-def _outputs_replaced(layers, values):
-    """Makes layers give these tensors instead of what they compute, while the block is traced."""
-    for layer, value in zip(layers, values, strict=True):
-        layer.__dict__["call"] = lambda *args, _value=value, **kwargs: _value
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.__dict__.pop("call", None)
-
-
-def loss_with_outputs(model, layers, values, x, y, sample_weight):
-    """Returns the compiled loss of a training pass in which `layers` output `values`; updates no state."""
-    with _outputs_replaced(layers, values):
-        return loss_on(model, x, y, sample_weight)
-
-
-def output_gradient(model, layers, x, y, sample_weight):
-    """Returns (outputs of `layers`, gradients of the loss by them), two lists of tensors; the outputs are live."""
-    leaves = [x[i.name] for i in model.inputs] if isinstance(x, dict) else keras.tree.flatten(x)
-    values = keras.tree.flatten(keras.Model(model.inputs, [layer.output for layer in layers])(leaves))
-    gradients = gradient_of(lambda v: loss_with_outputs(model, layers, v, x, y, sample_weight), values)
-    return values, gradients

@@ -32,7 +32,9 @@ class Plan:
         augment: functions `(images, labels, seeds) -> (images, labels)` run on each training batch in tf.data.
         label_smoothing: share of the target that is spread over all classes.
         loss: function `(Head, label_smoothing) -> keras.losses.Loss`, or None for the head's standard loss.
-        objective: functions `(model, loss, batch) -> loss`, run in order in each training step; see `zoo.objectives`.
+        objective: functions `(step, loss) -> loss`, run in order in each training step; `step` is a
+            `zoo.objectives.Step`.
+        watched: layers whose outputs in the plain pass the objectives need.
         bound: function `loss -> loss` that is applied to the finished training loss, or None.
         optimizer: function `(learning_rate, **options) -> keras.optimizers.Optimizer`.
         learning_rate: the peak rate, which `decay` and `wrappers` shape over the steps.
@@ -50,6 +52,7 @@ class Plan:
     label_smoothing: float = 0.0
     loss: object = None
     objective: tuple = ()
+    watched: tuple = ()
     bound: object = None
     optimizer: object = None
     learning_rate: float = 1e-3
@@ -62,9 +65,9 @@ class Plan:
         """Returns a copy with some fields replaced."""
         return dataclasses.replace(self, **changes)
 
-    def adding(self, field, item):
-        """Returns a copy with `item` appended to a tuple field."""
-        return self.but(**{field: (*getattr(self, field), item)})
+    def adding(self, field, *items):
+        """Returns a copy with `items` appended to a tuple field."""
+        return self.but(**{field: (*getattr(self, field), *items)})
 
     def replaced_in(self, other):
         """Returns the names of the single-valued fields that differ in `other`."""

@@ -14,22 +14,28 @@ from dataclasses import dataclass
 from keras import ops
 
 from zoo.errors import invalid
-from zoo.objectives import embeddings, loss_with_outputs, output_gradient
+from zoo.objectives import embeddings
 from zoo.registry import trick
 
 
 def l2_step(gradient, epsilon):
-    """Returns epsilon * g / ||g||, the norm taken over everything but the first axis; zero where g is zero.
+    """Returns epsilon * g / ||g||, the norm taken over everything but the first axis.
 
     Args:
         gradient: (B, ...).
         epsilon: length of the step.
+
+    Returns:
+        Tensor of the gradient's shape, float32; zero where the gradient is zero or has overflowed.
     """
+    gradient = ops.cast(gradient, "float32")
     axes = tuple(range(1, len(gradient.shape)))
     largest = ops.max(ops.abs(gradient), axis=axes, keepdims=True)
-    scaled = gradient / ops.where(largest > 0, largest, 1.0)  # squares of small gradients would vanish in float32
+    usable = ops.logical_and(largest > 0, ops.isfinite(largest))
+    # Divided by the largest first, because the squares of small gradients would vanish.
+    scaled = ops.where(usable, gradient / ops.where(usable, largest, 1.0), 0.0)
     norm = ops.sqrt(ops.sum(ops.square(scaled), axis=axes, keepdims=True))
-    return epsilon * scaled / ops.where(norm > 0, norm, 1.0)
+    return epsilon * scaled / ops.where(usable, norm, 1.0)
 
 
 @trick("fgm", stage="objective")
@@ -54,12 +60,14 @@ class Fgm:
     def apply(self, plan):
         found = embeddings(plan, "fgm", self.layer)
 
-        def objective(model, loss, x, y, sample_weight):
-            values, gradients = output_gradient(model, found, x, y, sample_weight)
-            moved = [v + l2_step(g, self.epsilon) for v, g in zip(values, gradients, strict=True)]
-            return loss + self.weight * loss_with_outputs(model, found, moved, x, y, sample_weight)
+        def objective(step, loss):
+            values = step.outputs(found)  # (B, T, E) each
+            gradients, loss = step.gradients(loss, values, lambda v: step.loss_with_outputs(found, v))
+            steps = [ops.cast(l2_step(g, self.epsilon), v.dtype) for v, g in zip(values, gradients, strict=True)]
+            moved = [v + s for v, s in zip(values, steps, strict=True)]
+            return loss + self.weight * step.loss_with_outputs(found, moved)
 
-        return plan.adding("objective", objective)
+        return plan.adding("objective", objective).adding("watched", *found)
 
     def explain(self, plan):
         found = embeddings(plan, "fgm", self.layer)

@@ -14,7 +14,7 @@ import keras
 from keras import ops
 
 from zoo.errors import invalid
-from zoo.objectives import gradient_of, loss_on
+from zoo.objectives import floating
 from zoo.registry import trick
 
 
@@ -43,18 +43,18 @@ class Fgsm:
     def apply(self, plan):
         self._inputs(plan)
 
-        def objective(model, loss, x, y, sample_weight):
-            leaves = keras.tree.flatten(x)
-            moving = [i for i, leaf in enumerate(leaves) if "float" in keras.backend.standardize_dtype(leaf.dtype)]
+        def objective(step, loss):
+            leaves = keras.tree.flatten(step.x)
+            places = [i for i, leaf in enumerate(leaves) if floating(leaf)]
 
             def at(values):
                 changed = list(leaves)
-                for i, value in zip(moving, values, strict=True):
+                for i, value in zip(places, values, strict=True):
                     changed[i] = value
-                return loss_on(model, keras.tree.pack_sequence_as(x, changed), y, sample_weight)
+                return step.loss_on(keras.tree.pack_sequence_as(step.x, changed))
 
-            start = [leaves[i] for i in moving]
-            gradients = gradient_of(at, start)
+            start = [leaves[i] for i in places]
+            gradients, loss = step.gradients(loss, start, at)
             moved = [self.moved(v, g) for v, g in zip(start, gradients, strict=True)]
             return self.alpha * loss + (1.0 - self.alpha) * at(moved)
 
@@ -70,7 +70,7 @@ class Fgsm:
         return found
 
     def _inputs(self, plan):
-        found = [i for i in plan.model.inputs if "float" in keras.backend.standardize_dtype(i.dtype)]
+        found = [i for i in plan.model.inputs if floating(i)]
         if not found:
             has = [f"{i.name}: {i.dtype}" for i in plan.model.inputs]
             raise invalid(
