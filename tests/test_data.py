@@ -793,3 +793,35 @@ def test_a_tiny_folder_cannot_be_split(tmp_path):
         picture(tmp_path / "two" / name / "1.png")
     with pytest.raises(DataError, match="cannot hold out that much of 2 examples in 2 classes"):
         zoo.data.load(tmp_path / "two")
+
+
+# Read as a trained model reads
+
+
+def test_load_like_reads_a_table_with_another_vocabulary(tmp_path):
+    def table(name, rows):
+        path = tmp_path / name
+        path.write_text("text,label\n" + "".join(f"{t},{c}\n" for t, c in rows), "utf-8")
+        return path
+
+    first = zoo.data.load(table("a.csv", [("red fox", "a"), ("blue cat", "b")] * 20), sequence_length=4)
+    path = table("b.csv", [("blue dog", "a"), ("dog cat red", "b")] * 20)
+    read = zoo.data.load_like(path, first.preprocessing, first.assets)
+    ids = {w: i for i, w in enumerate(first.assets["vocabulary.txt"].decode().split("\n"))}
+    x, y = read.train.arrays()
+    expected = {0: [ids["blue"], 1, 0, 0], 1: [1, ids["cat"], ids["red"], 0]}
+    assert read.preprocessing == first.preprocessing
+    assert read.assets == first.assets
+    assert all(row.tolist() == expected[int(label)] for row, label in zip(x, y, strict=True))
+    with pytest.raises(DataError, match="by name or path"):
+        zoo.data.load_like(zoo.data.load(path), first.preprocessing, first.assets)
+
+
+def test_load_like_brings_pixels_to_the_range_and_statistics_of_the_model():
+    digits = zoo.data.load("digits")
+    declared = {**digits.preprocessing, "maximum": 255.0, "scale": 1 / 255, "mean": [0.5], "std": [0.25]}
+    x, _ = zoo.data.load_like("digits", declared).test.arrays()
+    np.testing.assert_allclose(x, (digits.test.arrays()[0] - 0.5) / 0.25, atol=1e-6)
+    with pytest.raises(DataError, match=r"shape \(8, 8, 1\) and the model takes \(28, 28, 1\)"):
+        zoo.data.load_like("digits", {**declared, "image_shape": [28, 28, 1]})
+    assert zoo.data.load_like("digits", digits.preprocessing).fingerprint == digits.fingerprint

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import zoo
-from zoo.quiet import import_keras
+from zoo.quiet import import_keras, no_retracing_notice
 
 RECIPE, MODEL = "focal+warmup", {"patch_size": 2, "embed_dim": 64, "depth": 4, "num_heads": 4}
 EPOCHS, FINETUNE_EPOCHS = 20, 8
@@ -63,7 +63,8 @@ def main(folder="demo"):
         say(f"  sha256 verified  {entry['sha256'][:16]}...  {entry['size']:>9,} bytes  {name}")
     again = zoo.load(pushed.ref)
     x, _ = digits.test.arrays()
-    same = np.array_equal(run.model().predict(x, verbose=0), again.predict(x, verbose=0))
+    with no_retracing_notice():
+        same = np.array_equal(run.model().predict(x, verbose=0), again.predict(x, verbose=0))
     say(f"the pulled model predicts {'identically' if same else 'DIFFERENTLY'} on {len(x)} test images")
     if not same:
         raise SystemExit("the pulled model is not the trained one")

@@ -9,6 +9,7 @@ import numpy as np
 from zoo.data import load_like
 from zoo.data.preprocessing import encode
 from zoo.errors import DataError, invalid, unknown
+from zoo.quiet import no_retracing_notice
 from zoo.spec import spec_of
 
 SPLITS = ("train", "validation", "test")
@@ -88,15 +89,16 @@ def measure(model, split, batch_size):
     loss, right = 0.0, 0
     for start in range(0, len(split), batch_size):
         x, y = split.batch(np.arange(start, min(start + batch_size, len(split))))
-        log_p = log_probabilities(model.predict_on_batch(x))
+        log_p = _log_probabilities(model, x)
         loss -= float(log_p[np.arange(len(y)), y].sum())
         right += int((log_p.argmax(axis=1) == y).sum())
     return {"loss": loss / len(split), "accuracy": right / len(split), "examples": len(split)}
 
 
-def log_probabilities(logits):
+def _log_probabilities(model, x):
     """Returns the log-probabilities of each class, float64 (B, C); one logit is read as that of the second of two."""
-    logits = np.asarray(keras.ops.convert_to_numpy(logits), np.float64)
+    with no_retracing_notice():
+        logits = np.asarray(model.predict_on_batch(x), np.float64)
     if logits.shape[1] == 1:  # a sigmoid is a softmax over (0, logit)
         logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
     shifted = logits - logits.max(axis=1, keepdims=True)
@@ -127,7 +129,7 @@ def predict(model, inputs, *, top=3, batch_size=64):
     assets, predictions = assets_of(found), []
     for start in range(0, len(items), batch_size):
         part = items[start : start + batch_size]
-        log_p = log_probabilities(found.predict_on_batch(encode(spec.preprocessing, part, assets)))
+        log_p = _log_probabilities(found, encode(spec.preprocessing, part, assets))
         for number, (item, row) in enumerate(zip(part, np.exp(log_p), strict=True), start=start):
             predictions.append(_prediction(item, number, row, spec.labels, top))
     return predictions

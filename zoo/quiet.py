@@ -1,6 +1,7 @@
 """Importing Keras without its backend's start-up notices."""
 
 import contextlib
+import logging
 import os
 import sys
 import tempfile
@@ -35,3 +36,18 @@ def import_keras():
     if "keras" not in sys.modules:
         with _stderr_held_back():
             import keras  # noqa: F401
+
+
+@contextlib.contextmanager
+def no_retracing_notice():
+    """Within this block TensorFlow does not advise against tracing, which a new model and a last, smaller batch need."""
+
+    def other(record):
+        return "triggered tf.function retracing" not in record.getMessage()
+
+    logger = logging.getLogger("tensorflow")
+    logger.addFilter(other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(other)

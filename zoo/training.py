@@ -113,7 +113,7 @@ def train(
         folder = make_folder(out if out is not None else _unused(compiled.zoo_spec.name, dataset.name))
         with locked(folder / ".lock", wait_seconds=0):
             session = _Session(compiled, dataset, chosen, settings, folder, quiet=quiet, tensorboard=tensorboard)
-            session.command = _command(model, data, chosen, settings, data_options, weights, arguments, folder)
+            session.command = _command(model, data, chosen, settings, data_options, weights, arguments)
             return session.run(resume)
 
 
@@ -278,7 +278,8 @@ class _Session:
             if not isinstance(error, StoreError):  # a full disk would hide the first error behind a second
                 self.write(picture=True)
             if isinstance(error, KeyboardInterrupt):
-                go_on = f"{self.command} --resume" if self.command else "the same call and resume=True"
+                again = f"{self.command} --out {shlex.quote(str(self.folder))} --resume"
+                go_on = again if self.command else "the same call with out= and resume=True"
                 done = f"Stopped after {len(self.history)} of {epochs} epochs; {self.folder} is intact."
                 say(self.console, f"{done} Continue with: {go_on}")
             raise
@@ -461,11 +462,14 @@ def _better(row, best):
     return (row["val_accuracy"], -row["val_loss"]) > (best["val_accuracy"], -best["val_loss"])
 
 
-def _command(model, data, chosen, settings, data_options, weights, arguments, folder):
-    """Returns the `zoo train` command that does the same, or None for what has no name."""
+def _command(model, data, chosen, settings, data_options, weights, arguments):
+    """Returns the `zoo train` command that does the same, or None for what has no name.
+
+    Where the run was kept is left out: the record is published, and a user's folders are nobody's business.
+    """
     if not (isinstance(model, str) and isinstance(data, (str, Path))):
         return None
-    words = ["zoo", "train", model, str(data), "--recipe", str(chosen), "--out", str(folder)]
+    words = ["zoo", "train", model, str(data), "--recipe", str(chosen)]
     for name in ("epochs", "batch_size", "seed"):
         words += [f"--{name.replace('_', '-')}", str(settings[name])]
     words += ["--weights", str(weights)] if weights else []

@@ -6,6 +6,7 @@ Importing this module imports neither Keras nor NumPy.
 """
 
 import difflib
+import inspect
 import os
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from zoo.arguments import checked
 from zoo.data.catalog import DatasetRow, dataset, find, rows
 from zoo.errors import DataError, InvalidArgument, invalid, worded
 
-__all__ = ["DatasetRow", "dataset", "from_arrays", "load", "names"]
+__all__ = ["DatasetRow", "dataset", "from_arrays", "load", "load_like", "names"]
 
 TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 
@@ -47,12 +48,36 @@ def load(source, **options):
         wrong = "options belong to a name or a path" if isinstance(source, Dataset) else "this is not a data set"
         works = "Give a name, a path, a Dataset without options, or use zoo.data.from_arrays(x, y, task=...)."
         raise invalid(wrong, type(source).__name__, works, error=InvalidArgument)
-    if not _looks_like_path(source):
-        function = find(source)
-        return function(**checked(f"data set {source!r}", function, options))
-    path = Path(source).expanduser()
-    function = _reader(path)
-    return function(**checked(f"data set {str(source)!r}", function, {**options, "path": path}))
+    function = _function(source)
+    if _looks_like_path(source):
+        options["path"] = Path(source).expanduser()
+    return function(**checked(f"data set {str(source)!r}", function, options))
+
+
+def load_like(source, declared, assets=None, **options):
+    """Loads a data set and reads it as a trained model does, whatever it would choose for itself.
+
+    Args:
+        source: as for `load`.
+        declared: the model's preprocessing; None leaves the choice to the data set.
+        assets: file name -> bytes, the files that the model's preprocessing needs.
+        **options: as for `load`.
+
+    Returns:
+        A `zoo.data.base.Dataset` whose preprocessing is `declared`.
+
+    Raises:
+        As `load`, and:
+        DataError: the data cannot be read so: it is of another kind or size, or already made into ids.
+    """
+    if declared and declared.get("kind") == "text" and isinstance(source, (str, os.PathLike)):
+        function = _function(source)
+        if "like" in inspect.signature(function).parameters:
+            options["like"] = {"declared": declared, "assets": dict(assets or {})}
+    dataset = load(source, **options)
+    if not declared or (dataset.preprocessing == declared and dataset.assets == (assets or {})):
+        return dataset
+    return dataset.read_as(declared)
 
 
 def from_arrays(x_train, y_train, *, task="image_classification", **options):
@@ -61,6 +86,11 @@ def from_arrays(x_train, y_train, *, task="image_classification", **options):
 
     given = {**options, "x_train": x_train, "y_train": y_train, "task": task}
     return files.from_arrays(**checked("zoo.data.from_arrays", files.from_arrays, given))
+
+
+def _function(source):
+    """Returns the function that loads a name or reads what is at a path."""
+    return _reader(Path(source).expanduser()) if _looks_like_path(source) else find(source)
 
 
 def _looks_like_path(source):

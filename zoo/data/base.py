@@ -63,6 +63,14 @@ class Split:
         """Feeds the content of every example, in order, to `update(bytes)`."""
         raise NotImplementedError
 
+    def read_as(self, declared):
+        """Returns the same examples read with another image preprocessing.
+
+        Raises:
+            DataError: they cannot be.
+        """
+        raise NotImplementedError
+
 
 class ArraySplit(Split):
     """Examples in one array: raw images, encoded as they are read, or token ids.
@@ -84,6 +92,19 @@ class ArraySplit(Split):
 
     def subset(self, indices):
         return ArraySplit(self._x, self._all_labels, self._declared, self._rows[np.asarray(indices, np.int64)])
+
+    def read_as(self, declared):
+        shape = tuple(declared["image_shape"])
+        if self._x.shape[1:] != shape:
+            wrong = f"the images have shape {self._x.shape[1:]} and the model takes {shape}"
+            raise DataError(worded(wrong, works="Resize them first, or give a folder of image files."))
+        ours, theirs = self._declared["maximum"], declared["maximum"]
+        if (ours is None) != (theirs is None):
+            works = "Give pixels in the range that the model was trained on."
+            wrong = "the range of the pixels is not that of the model"
+            raise DataError(worded(wrong, received=(ours, theirs), works=works))
+        factor = 1.0 if ours is None else theirs / ours
+        return ArraySplit(self._x, self._all_labels, {**declared, "scale": declared["scale"] * factor}, self._rows)
 
     def digest(self, update):
         update(f"{self._x.dtype.str[1:]} {(len(self), *self._x.shape[1:])}".encode())
@@ -162,6 +183,20 @@ class Dataset:
             update(split.labels.astype("<i4").data)
             split.digest(update)
         return f"sha256:{hasher.hexdigest()}"
+
+    def read_as(self, declared):
+        """Returns the same images read with another preprocessing, such as that of a trained model.
+
+        Raises:
+            DataError: the data or the preprocessing is not for images, or the two do not fit.
+        """
+        kinds = (self.preprocessing["kind"], declared["kind"])
+        if kinds != ("image", "image"):
+            works = "Give texts by name or path, so that they can be read with the model's vocabulary."
+            wrong = f"data set {self.name!r} cannot be read as the model reads"
+            raise DataError(worded(wrong, received=kinds, works=works))
+        splits = {part: split.read_as(declared) for part, split in self.splits.items()}
+        return self.but(preprocessing=declared, assets={}, **splits)
 
     def but(self, **changes):
         """Returns a copy with some fields replaced."""

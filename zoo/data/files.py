@@ -134,8 +134,8 @@ def check_text_options(vocab_size, sequence_length, keep):
         raise invalid("`keep` must be 'first' or 'last'", keep)
 
 
-def _texts(name, names, texts, y, shares, options, source):
-    """Makes a data set of strings; the vocabulary is counted on what remains of the training part."""
+def _texts(name, names, texts, y, shares, options, source, like=None):
+    """Makes a data set of strings; the vocabulary is counted on what remains of the training part, or a model's."""
     vocab_size, sequence_length, keep = options
     check_text_options(vocab_size, sequence_length, keep)
     for part, rows in texts.items():
@@ -143,23 +143,27 @@ def _texts(name, names, texts, y, shares, options, source):
             if not isinstance(text, str):
                 works = "Texts are strings; numbers and NaN are not."
                 raise DataError(worded(f"{part} text {i} is not a string", received=text, works=works))
-    declared = preprocessing.text_declaration(sequence_length, vocab_size, keep=keep)
+    declared = like["declared"] if like else preprocessing.text_declaration(sequence_length, vocab_size, keep=keep)
     words = {part: [preprocessing.tokens(text, declared) for text in rows] for part, rows in texts.items()}
     places = {part: base.ArraySplit(np.arange(len(y[part])), y[part], {"kind": "rows"}) for part in y}
     taken = {}
     for part, split in base.completed(places, *shares).items():
         origin = part if part in words else "train"
         taken[part] = [words[origin][i] for i in split.inputs(np.arange(len(split)))], split.labels
-    vocabulary = preprocessing.build_vocabulary(taken["train"][0], vocab_size)
-    if len(vocabulary) == len(preprocessing.RESERVED):
-        raise DataError(worded("the training texts hold no word", works="Words are letters and digits."))
-    declared = preprocessing.text_declaration(sequence_length, len(vocabulary), keep=keep)
-    ids = {word: i for i, word in enumerate(vocabulary)}
+    if like:
+        assets = like["assets"]
+        ids = preprocessing.word_ids(declared, assets)
+    else:
+        vocabulary = preprocessing.build_vocabulary(taken["train"][0], vocab_size)
+        if len(vocabulary) == len(preprocessing.RESERVED):
+            raise DataError(worded("the training texts hold no word", works="Words are letters and digits."))
+        declared = preprocessing.text_declaration(sequence_length, len(vocabulary), keep=keep)
+        assets = {preprocessing.VOCABULARY: preprocessing.vocabulary_asset(vocabulary)}
+        ids = {word: i for i, word in enumerate(vocabulary)}
     splits = {
         part: base.ArraySplit(preprocessing.encode_texts(declared, rows, ids), labels, declared)
         for part, (rows, labels) in taken.items()
     }
-    assets = {preprocessing.VOCABULARY: preprocessing.vocabulary_asset(vocabulary)}
     return base.Dataset(name, "text_classification", names, declared, **splits, source=source, assets=assets)
 
 
@@ -258,6 +262,7 @@ def load_table(
     vocab_size: int = 20000,
     sequence_length: int = 256,
     keep: str = "first",
+    like: dict | None = None,
 ):
     """Loads a UTF-8 table of texts and labels: `.csv` or `.tsv`, also `.gz`.
 
@@ -270,6 +275,7 @@ def load_table(
         vocab_size: ids in use: 0 is padding, 1 an unknown word, the rest the most frequent training words.
         sequence_length: words of a text that are kept.
         keep: which words of a longer text are kept, "first" or "last".
+        like: `declared` and `assets` of a trained model, used instead of these three; see `zoo.data.load_like`.
 
     Raises:
         DataError: a column or field is missing, a row is ragged, a byte is not UTF-8, ...; the message gives the line.
@@ -293,7 +299,7 @@ def load_table(
     source = f"Table {paths['train'].name!r}: {sum(map(len, rows.values())):,} texts."
     texts = {part: [t for t, _ in found] for part, found in rows.items()}
     shares = (validation_share, test_share, seed)
-    return _texts(name, tuple(names), texts, y, shares, (vocab_size, sequence_length, keep), source)
+    return _texts(name, tuple(names), texts, y, shares, (vocab_size, sequence_length, keep), source, like)
 
 
 def _lines(path, counter):

@@ -33,6 +33,9 @@ class FileSplit(base.Split):
         indices = np.asarray(indices, np.int64)
         return FileSplit(self.paths[indices], self.labels[indices], self._declared)
 
+    def read_as(self, declared):
+        return FileSplit(self.paths, self.labels, declared)
+
     def digest(self, update):
         for path in self.paths:
             try:

@@ -104,7 +104,7 @@ def encode(declared, raw, assets=None):
     if kind == "image":
         return encode_array(declared, _pixels(declared, raw))
     if kind == "text":
-        return encode_texts(declared, _texts(raw), _words(declared, assets))
+        return encode_texts(declared, _texts(raw), word_ids(declared, assets))
     return _token_rows(declared, raw)
 
 
@@ -342,7 +342,12 @@ def _texts(raw):
     return texts
 
 
-def _words(declared, assets):
+def word_ids(declared, assets):
+    """Returns the ids of the words of a text declaration's vocabulary, word -> id.
+
+    Raises:
+        InvalidArgument: the vocabulary is not among the assets.
+    """
     name = declared["vocabulary"]
     if name not in (assets or {}):
         close = nearest(name, assets or {})

@@ -41,8 +41,8 @@ class Checkpoint:
             return {name: (self.folder / name).read_bytes() for name in manifest.asset_names(self.spec)}
 
     def parent(self):
-        """Returns what a model fine-tuned from these weights records as its `Spec.parent`."""
-        return {"ref": self.ref, "sha256": self.sha256}
+        """Returns what a model fine-tuned from these weights records as its `Spec.parent`; of a path only the name."""
+        return {"ref": Path(self.ref).name if looks_like_path(self.ref) else self.ref, "sha256": self.sha256}
 
 
 def pull(ref):

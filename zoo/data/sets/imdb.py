@@ -9,6 +9,8 @@ white space evened out, so that both forms give the same data set and fingerprin
 """
 
 import gzip
+import hashlib
+import json
 import tarfile
 import zlib
 
@@ -33,24 +35,30 @@ HELD_OUT = 2500
 
 
 @dataset("imdb", task="text_classification")
-def imdb(*, vocab_size: int = 20000, sequence_length: int = 256, keep: str = "last"):
+def imdb(*, vocab_size: int = 20000, sequence_length: int = 256, keep: str = "last", like: dict | None = None):
     """50,000 film reviews, negative or positive.
 
     Args:
         vocab_size: ids in use: 0 is padding, 1 an unknown word, the rest the most frequent training words.
         sequence_length: words of a review that are kept.
         keep: which words of a longer review are kept, "first" or "last"; a review ends with its verdict.
+        like: `declared` and `assets` of a trained model, used instead of these; see `zoo.data.load_like`.
     """
     from zoo.data.base import ArraySplit, Dataset
     from zoo.data.files import check_text_options
-    from zoo.data.preprocessing import VOCABULARY, text_declaration
+    from zoo.data.preprocessing import VOCABULARY, text_declaration, word_ids
 
     check_text_options(vocab_size, sequence_length, keep)
     paths = _locate()
-    key = f"imdb 1 {vocab_size} {sequence_length} {keep} " + " ".join(sha256_of(p) for p in paths)
-    found = remember_arrays(key, lambda: _encoded(paths, vocab_size, sequence_length, keep))
-    asset = found["vocabulary"].tobytes()
-    declared = text_declaration(sequence_length, asset.count(b"\n") + 1, keep=keep, strip="<br />")
+    declared = like["declared"] if like else text_declaration(sequence_length, vocab_size, keep=keep, strip="<br />")
+    ids = word_ids(declared, like["assets"]) if like else None
+    key = f"imdb 2 {json.dumps(declared, sort_keys=True)} {_digest(ids)} " + " ".join(sha256_of(p) for p in paths)
+    found = remember_arrays(key, lambda: _encoded(paths, declared, ids))
+    if like:
+        assets = like["assets"]
+    else:
+        assets = {VOCABULARY: found["vocabulary"].tobytes()}
+        declared |= {"vocab_size": assets[VOCABULARY].count(b"\n") + 1}
     splits = {
         part: ArraySplit(found[f"x_{part}"], found[f"y_{part}"], declared) for part in ("train", "validation", "test")
     }
@@ -61,7 +69,7 @@ def imdb(*, vocab_size: int = 20000, sequence_length: int = 256, keep: str = "la
         preprocessing=declared,
         **splits,
         source=SOURCE,
-        assets={VOCABULARY: asset},
+        assets=assets,
     )
 
 
@@ -76,8 +84,13 @@ def _locate():
     return first, second
 
 
-def _encoded(paths, vocab_size, sequence_length, keep):
-    """Returns the token ids and labels of each part, and the vocabulary."""
+def _digest(ids):
+    """Returns a hash of a given vocabulary, or "own"."""
+    return "own" if ids is None else hashlib.sha256("\n".join(ids).encode()).hexdigest()
+
+
+def _encoded(paths, declared, ids):
+    """Returns the token ids and labels of each part, and the vocabulary; `ids` of words, or None to count them."""
     import numpy as np
 
     from zoo.data import preprocessing
@@ -88,7 +101,6 @@ def _encoded(paths, vocab_size, sequence_length, keep):
     except (OSError, EOFError, tarfile.TarError, zlib.error, UnicodeDecodeError) as error:
         works = "Delete it to get it anew."
         raise DataError(worded(f"{paths[0]} is not a whole IMDB archive ({error})", works=works)) from error
-    declared = preprocessing.text_declaration(sequence_length, vocab_size, keep=keep, strip="<br />")
     words, y = {}, {}
     for part, reviews in parts.items():
         y[part] = np.array([label for label, _ in reviews], np.int32)
@@ -97,8 +109,11 @@ def _encoded(paths, vocab_size, sequence_length, keep):
             raise DataError(worded(f"{paths[0]} is not IMDB", received=np.bincount(y[part]).tolist(), works=works))
         words[part] = [preprocessing.tokens(text, declared) for _, text in reviews]
     train, validation = held_out(y["train"], HELD_OUT)
-    vocabulary = preprocessing.build_vocabulary((words["train"][i] for i in train), vocab_size)
-    ids = {word: i for i, word in enumerate(vocabulary)}
+    vocabulary = ()
+    if ids is None:
+        counted = (words["train"][i] for i in train)
+        vocabulary = preprocessing.build_vocabulary(counted, declared["vocab_size"])
+        ids = {word: i for i, word in enumerate(vocabulary)}
     x = {part: preprocessing.encode_texts(declared, rows, ids) for part, rows in words.items()}
     return {
         "vocabulary": np.frombuffer(preprocessing.vocabulary_asset(vocabulary), np.uint8),
