@@ -40,7 +40,7 @@ def import_keras():
 
 @contextlib.contextmanager
 def no_retracing_notice():
-    """Within this block TensorFlow does not advise against tracing, which a new model and a last, smaller batch need."""
+    """Within this block TensorFlow keeps its advice on tracing, which new models and smaller last batches need."""
 
     def other(record):
         return "triggered tf.function retracing" not in record.getMessage()
