@@ -441,7 +441,8 @@ def _check_folder(folder, resume):
 
 def _unused(model, data):
     base = Path("runs") / f"{model}.{data}"
-    return next(p for p in (base, *(Path(f"{base}-{n}") for n in itertools.count(2))) if not p.exists())
+    numbered = (Path(f"{base}-{n}") for n in itertools.count(2))
+    return next(p for p in itertools.chain([base], numbered) if not p.exists())
 
 
 def _num_classes(spec, dataset):
