@@ -1,20 +1,23 @@
 """Weight files: what is saved comes back, and what is damaged or does not fit is refused before anything changes."""
 
+import contextlib
 import json
 import os
 import resource
 import struct
 import subprocess
 import sys
+import time
 
 import keras
 import numpy as np
 import pytest
+import safetensors.numpy as library
 from keras import layers
 
 from zoo import weights
 from zoo.errors import IntegrityError, InvalidArgument, StoreError
-from zoo.files import write_atomic
+from zoo.files import remove_temporary, write_atomic
 
 
 def small(num_classes=3, seed=0, hidden=8, dtype=None, names=("first", "second")):
@@ -77,8 +80,7 @@ def test_the_same_weights_give_the_same_bytes(tmp_path):
     assert a != weights.save_weights(small(seed=2), tmp_path / "c").read_bytes()
 
 
-def test_the_safetensors_library_reads_ours_and_we_read_its(tmp_path):
-    library = pytest.importorskip("safetensors.numpy")
+def test_files_of_the_safetensors_library_and_ours_are_alike(tmp_path):
     model = small(seed=3)
     path = weights.save_weights(model, tmp_path / "ours.safetensors")
     assert same(values(model), library.load_file(path))
@@ -218,28 +220,34 @@ def entry(begin, end, shape=(1,), dtype="F32"):
     return {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
 
 
+F32 = '{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
 DAMAGED = {
-    "empty": (b"", "too short for a header"),
-    "huge header": (raw({}, length=2**63), "announces a header of 9,223,372,036,854,775,808 bytes, and 100,000,000 is"),
-    "header past the end": (raw({}, length=50_000_000), "announces a header of 50,000,000 bytes and holds 2"),
-    "not JSON": (raw(b"{'a': 1}"), "not valid JSON"),
-    "not UTF-8": (raw(b'{"\xff": 1}'), "not valid JSON"),
-    "deep": (raw(b'{"a":' * 60_000 + b"1" + b"}" * 60_000), "not valid JSON"),
-    "a list": (raw([]), "not a JSON object"),
-    "doubled name": (raw(b'{"a":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"a":1}'), "occurs twice"),
-    "metadata": (raw({"__metadata__": {"a": 1}}), "metadata in its header is not text"),
-    "pickle": (b"\x80\x04\x95" + b"cos\nsystem\n(S'id'\ntR.", "it announces a header"),
-    "fields": (raw({"a": {"dtype": "F32", "shape": []}}), "other fields"),
-    "dtype": (raw({"a": entry(0, 4, dtype="F31")}, b"0000"), "unknown type 'F31'"),
-    "shape": (raw({"a": entry(0, 4, shape=(-1,))}, b"0000"), "impossible shape"),
-    "shape overflow": (raw({"a": entry(0, 4, shape=(2**40, 2**40))}, b"0000"), "needs 4,8"),
-    "true as size": (raw({"a": entry(0, 4, shape=(True,))}, b"0000"), "impossible shape"),
-    "negative offset": (raw({"a": entry(-4, 0)}, b"0000"), "impossible offsets"),
-    "too short a span": (raw({"a": entry(0, 2)}, b"00"), "needs 4 bytes and its offsets span 2"),
-    "overlap": (raw({"a": entry(0, 4), "b": entry(2, 6)}, b"000000"), "'b' overlaps"),
-    "gap": (raw({"a": entry(0, 4), "b": entry(8, 12)}, b"0" * 12), "'b' leaves a gap"),
-    "cut off": (raw({"a": entry(0, 4)}, b"00"), "announces 4 bytes of data and it holds 2: it was cut off"),
-    "appended": (raw({"a": entry(0, 4)}, b"000000"), "it holds 6: something was appended"),
+    "empty": (b"", "header too small"),
+    "huge header": (raw({}, length=2**63), "header too large"),
+    "header past the end": (raw({}, length=50_000_000), "invalid header length"),
+    "not JSON": (raw(b"{'a': 1}"), "invalid JSON in header: key must be a string"),
+    "not UTF-8": (raw(b'{"\xff": 1}'), "invalid UTF-8 in header"),
+    "deep": (raw(b'{"a":' * 60_000 + b"1" + b"}" * 60_000), "recursion limit exceeded"),
+    "a list": (raw([]), "invalid JSON in header: invalid type: sequence"),
+    "doubled name": (raw(f'{{"a":{F32},"a":{F32}}}'.encode(), b"0000"), "a name occurs twice in its header"),
+    "doubled metadata": (raw(b'{"__metadata__":{"a":"1","a":"2"}}'), "a name occurs twice in its header"),
+    "metadata": (raw({"__metadata__": {"a": 1}}), "invalid type: integer `1`, expected a string"),
+    "pickle": (b"\x80\x04\x95" + b"cos\nsystem\n(S'id'\ntR.", "header too large"),
+    "fields": (raw({"a": {"dtype": "F32", "shape": []}}), "missing field `data_offsets`"),
+    "dtype": (raw({"a": entry(0, 4, dtype="F31")}, b"0000"), "unknown variant `F31`"),
+    "dtype not for us": (
+        raw({"a": entry(0, 1, dtype="F8_E4M3")}, b"0"),
+        "'a' has type F8_E4M3, which zoo does not read",
+    ),
+    "shape": (raw({"a": entry(0, 4, shape=(-1,))}, b"0000"), "invalid value: integer `-1`"),
+    "shape overflow": (raw({"a": entry(0, 4, shape=(2**40, 2**40))}, b"0000"), "overflow computing buffer size"),
+    "true as size": (raw({"a": entry(0, 4, shape=(True,))}, b"0000"), "invalid type: boolean `true`"),
+    "negative offset": (raw({"a": entry(-4, 0)}, b"0000"), "invalid value: integer `-4`"),
+    "too short a span": (raw({"a": entry(0, 2)}, b"00"), "invalid shape, data type, or offset for tensor"),
+    "overlap": (raw({"a": entry(0, 4), "b": entry(2, 6)}, b"000000"), "invalid offset for tensor `b`"),
+    "gap": (raw({"a": entry(0, 4), "b": entry(8, 12)}, b"0" * 12), "invalid offset for tensor `b`"),
+    "cut off": (raw({"a": entry(0, 4)}, b"00"), "file not fully covered; it was cut off"),
+    "appended": (raw({"a": entry(0, 4)}, b"000000"), "file not fully covered; it was cut off or changed"),
 }
 
 
@@ -251,9 +259,30 @@ def test_damaged_files_are_refused(tmp_path, kind):
     with pytest.raises(IntegrityError) as caught:
         weights.header(path)
     assert expected in str(caught.value)
-    assert "Get the file again" in str(caught.value)
+    assert str(caught.value).startswith(f"{path} is not a sound weight file: ")
+    assert "Nothing was loaded. Get the file again" in str(caught.value)
     with pytest.raises(IntegrityError):
         weights.load_state(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (raw({"a": entry(0, 1, dtype="BOOL")}, b"\x07"), "of type BOOL and holds other values than 0 and 1"),
+        (raw({"a": entry(0, 0, shape=[0] * 70)}), "tensor 'a' cannot be read"),
+        (raw({"a": entry(0, 0, shape=[2**62, 0])}), "tensor 'a' cannot be read"),
+        (raw({"__metadata__": {"zoo": "{"}}), "its metadata cannot be read"),
+        (raw({"__metadata__": {"zoo": "[]"}}), "its metadata cannot be read"),
+        (raw({"__metadata__": {"zoo": "[" * 100_000}}), "its metadata cannot be read"),
+        (raw({"__metadata__": {"zoo": '{"sha256": null, "metadata": {}}'}}), "None... was written"),
+    ],
+    ids=range(7),
+)
+def test_damage_that_only_reading_finds_is_refused(tmp_path, content, expected):
+    (tmp_path / "w").write_bytes(content)
+    with pytest.raises(IntegrityError) as caught:
+        weights.load_state(tmp_path / "w")
+    assert expected in str(caught.value)
 
 
 def test_every_cut_and_a_flipped_byte_anywhere_is_noticed(tmp_path):
@@ -266,12 +295,17 @@ def test_every_cut_and_a_flipped_byte_anywhere_is_noticed(tmp_path):
         path.write_bytes(whole[:cut])
         with pytest.raises(IntegrityError):
             weights.load_weights(model, path)
-    for place in random.integers(struct.unpack("<Q", whole[:8])[0] + 8, len(whole), 60):
+    data = struct.unpack("<Q", whole[:8])[0] + 8
+    for place in [*random.integers(8, data, 150), *random.integers(data, len(whole), 60)]:
         flipped = bytearray(whole)
         flipped[place] ^= 1 << int(random.integers(8))
         path.write_bytes(flipped)
-        with pytest.raises(IntegrityError, match="its data has SHA-256"):
-            weights.load_weights(model, path)
+        if place >= data:
+            with pytest.raises(IntegrityError, match="its data has SHA-256"):
+                weights.load_weights(model, path)
+        else:  # in a name or a shape; only in the word that marks our metadata it passes, the weights being whole
+            with contextlib.suppress(IntegrityError, InvalidArgument):
+                weights.load_weights(model, path)
     assert same(before, values(model))
 
 
@@ -301,9 +335,12 @@ def test_state_round_trips_every_type(tmp_path):
         )
     }
     state |= {"scalar": np.float32(3.5), "none": np.zeros((0, 3), "float32"), "strided": np.arange(10.0)[::3]}
-    weights.save_state(tmp_path / "s", state, {"epoch": "3", "text": "é\n"})
+    metadata = {"epoch": "3", "text": "é\n", "more": ""}
+    weights.save_state(tmp_path / "s", state, metadata)
+    again = weights.save_state(tmp_path / "t", dict(reversed(state.items())), dict(reversed(metadata.items())))
+    assert again.read_bytes() == (tmp_path / "s").read_bytes()
     found, metadata = weights.load_state(tmp_path / "s")
-    assert metadata == {"epoch": "3", "text": "é\n"}
+    assert metadata == {"epoch": "3", "text": "é\n", "more": ""}
     assert same({k: np.asarray(v) for k, v in state.items()}, found)
     assert all(found[k].dtype == np.asarray(v).dtype for k, v in state.items())
 
@@ -311,6 +348,8 @@ def test_state_round_trips_every_type(tmp_path):
 def test_state_that_the_format_cannot_hold_is_refused(tmp_path):
     with pytest.raises(InvalidArgument, match="'a' has a type that weight files cannot hold"):
         weights.save_state(tmp_path / "s", {"a": np.array(["text"])})
+    with pytest.raises(InvalidArgument, match="cannot be named '__metadata__'"):
+        weights.save_state(tmp_path / "s", {"__metadata__": np.ones(1)})
     with pytest.raises(InvalidArgument, match="metadata of a weight file must be text"):
         weights.save_state(tmp_path / "s", {}, {"epoch": 3})
     assert os.listdir(tmp_path) == []
@@ -349,6 +388,12 @@ def test_a_disk_that_is_full_leaves_the_old_file(tmp_path):
     assert os.listdir(tmp_path) == ["state"]
 
 
+def test_a_new_file_has_the_permissions_of_any_other(tmp_path):
+    (tmp_path / "other").write_bytes(b"")
+    path = weights.save_state(tmp_path / "state", {"a": np.zeros(4)})
+    assert path.stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 def test_a_missing_folder_says_so(tmp_path):
     with pytest.raises(StoreError, match="A folder on the way there is missing"):
         weights.save_state(tmp_path / "no" / "state", {})
@@ -367,7 +412,7 @@ while not done:
     if os.fork() == 0:
         seen = [0]
         def hook(event, arguments):
-            if event in ("open", "os.rename", "os.remove"):
+            if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir"):
                 if seen[0] == point:
                     os.kill(os.getpid(), signal.SIGKILL)
                 seen[0] += 1
@@ -381,3 +426,24 @@ while not done:
 assert (found == 1).all() and point > 2, point
 """
     subprocess.run([sys.executable, "-c", script, str(tmp_path / "state")], check=True, timeout=120)
+
+
+def test_a_process_killed_while_the_library_writes_leaves_a_whole_file(tmp_path):
+    path = tmp_path / "state"
+    script = """
+import sys
+import numpy as np
+from zoo import weights
+for i in range(1000):
+    weights.save_state(sys.argv[1], {"a": np.full(1_000_000, i)})
+    print(i, flush=True)
+"""
+    for kill_after in (0, 0.005, 0.01, 0.02, 0.03):
+        with subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE) as process:
+            process.stdout.readline()
+            time.sleep(kill_after)
+            process.kill()
+        found = weights.load_state(path)[0]["a"]
+        assert (found == found[0]).all()
+        remove_temporary(tmp_path)
+        assert os.listdir(tmp_path) == ["state"]

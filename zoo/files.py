@@ -127,6 +127,30 @@ def write_atomic(path, content):
     return path
 
 
+@contextlib.contextmanager
+def staged_file(path):
+    """Gives a path to write to, for code that wants a name; when the block ends well, it takes the place of `path`.
+
+    What the block leaves beside it is removed, and the file gets the permissions that files get here.
+
+    Raises:
+        StoreError: as `write_atomic`.
+    """
+    path = Path(path)
+    stage = temporary_beside(path)
+    try:
+        with disk(path):
+            stage.mkdir()
+            yield stage / "file"
+            with open(stage / "file", "rb+") as file:
+                os.fsync(file.fileno())
+            os.chmod(stage / "file", stage.stat().st_mode & 0o666)
+            os.replace(stage / "file", path)
+            _sync_folder(path.parent)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
 def write_json(path, value):
     """Writes `value` as indented UTF-8 JSON, atomically. Returns the `Path`."""
     return write_atomic(path, json_bytes(value))

@@ -1,32 +1,31 @@
 """Weights as safetensors files, keyed by the path of each variable, checked in full before anything is assigned.
 
-The format: https://github.com/huggingface/safetensors#format. It is written here, and not by the library of that
-name, so that one tensor at a time is in memory while the whole is hashed; `tests/test_weights.py` reads each with the
-other. A file from here carries the SHA-256 of its data in its metadata, which every reading checks.
+The `safetensors` library reads and writes them: https://github.com/huggingface/safetensors. A file from here carries
+in its metadata the SHA-256 of all that it holds, which every reading checks.
 """
 
 import contextlib
 import hashlib
 import json
-import math
-import os
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+import ml_dtypes  # noqa: F401  makes NumPy know bfloat16, which the library asks of it
 import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from zoo.errors import IntegrityError, invalid, nearest
-from zoo.files import CHUNK, disk, write_atomic
+from zoo.files import disk, staged_file
 
-MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors library
-_CODES = {
+# The library writes float8 too, and cannot read it into NumPy (0.8.0), so it is left out.
+_TYPES = {
     "F64": "float64",
     "F32": "float32",
     "F16": "float16",
     "BF16": "bfloat16",
-    "F8_E4M3": "float8_e4m3fn",
-    "F8_E5M2": "float8_e5m2",
     "I64": "int64",
     "I32": "int32",
     "I16": "int16",
@@ -37,8 +36,6 @@ _CODES = {
     "U8": "uint8",
     "BOOL": "bool",
 }
-_BY_DTYPE = {dtype: code for code, dtype in _CODES.items()}
-_ITEM_BYTES = {code: 1 if code == "BOOL" or code.startswith("F8") else int(code.strip("BFIU")) // 8 for code in _CODES}
 _AGAIN = "Get the file again: pull the model once more, or save it anew."
 
 
@@ -74,22 +71,6 @@ def _listed(names, limit=8):
     return shown + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
-def _numpy_dtype(code):
-    name = _CODES[code]
-    if name.startswith(("bfloat", "float8")):
-        import ml_dtypes  # comes with Keras; only these types need it
-
-        return np.dtype(getattr(ml_dtypes, name))
-    return np.dtype(name)
-
-
-def _code_of(dtype, name):
-    try:
-        return _BY_DTYPE[str(dtype)]
-    except KeyError:
-        raise invalid(f"tensor {name!r} has a type that weight files cannot hold", str(dtype)) from None
-
-
 # Reading
 
 
@@ -97,73 +78,68 @@ def _damaged(path, what):
     return IntegrityError(f"{path} is not a sound weight file: {what}. Nothing was loaded. {_AGAIN}")
 
 
-def _no_duplicates(pairs):
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name occurs twice")
-    return found
-
-
-def _natural(value):
-    return type(value) is int and value >= 0
-
-
-def _read_header(file, path):
-    """Returns `(tensors, metadata, data start)` of an open file; tensors: name -> (code, shape, begin, end)."""
-    size = os.fstat(file.fileno()).st_size
-    prefix = file.read(8)
-    if len(prefix) < 8:
-        raise _damaged(path, f"it is {size} bytes long, too short for a header, so it was probably cut off")
-    (length,) = struct.unpack("<Q", prefix)
-    if length > MAX_HEADER_BYTES:
-        raise _damaged(path, f"it announces a header of {length:,} bytes, and {MAX_HEADER_BYTES:,} is the limit")
-    if length > size - 8:
-        raise _damaged(path, f"it announces a header of {length:,} bytes and holds {size - 8:,}: it was cut off")
-    try:
-        rows = json.loads(file.read(length).decode("utf-8"), object_pairs_hook=_no_duplicates)
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path, f"its header is not valid JSON ({error})") from error
-    if not isinstance(rows, dict):
-        raise _damaged(path, "its header is not a JSON object")
-    metadata = rows.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise _damaged(path, "the metadata in its header is not text")
-    tensors = {name: _checked_entry(path, name, entry) for name, entry in rows.items()}
-    position = 0
-    for name, (_, _, begin, end) in sorted(tensors.items(), key=lambda item: item[1][2:]):
-        if begin != position:
-            what = "overlaps the one before" if begin < position else "leaves a gap before it"
-            raise _damaged(path, f"the data of tensor {name!r} {what}")
-        position = end
-    held = size - 8 - length
-    if held != position:
-        what = "it was cut off" if held < position else "something was appended"
-        raise _damaged(path, f"its header announces {position:,} bytes of data and it holds {held:,}: {what}")
-    return tensors, metadata, 8 + length
-
-
-def _checked_entry(path, name, entry):
-    """Returns `(code, shape, begin, end)` of one header entry."""
-    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise _damaged(path, f"the header entry of tensor {name!r} has other fields than dtype, shape, data_offsets")
-    code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not isinstance(code, str) or code not in _CODES:
-        raise _damaged(path, f"tensor {name!r} has the unknown type {code!r}")
-    if not isinstance(shape, list) or len(shape) > 32 or not all(map(_natural, shape)):
-        raise _damaged(path, f"tensor {name!r} has the impossible shape {str(shape)[:80]}")
-    if not isinstance(offsets, list) or len(offsets) != 2 or not all(map(_natural, offsets)):
-        raise _damaged(path, f"tensor {name!r} has impossible offsets {str(offsets)[:80]}")
-    begin, end = offsets
-    needed = math.prod(shape) * _ITEM_BYTES[code]
-    if end - begin != needed:
-        raise _damaged(path, f"tensor {name!r} needs {needed:,} bytes and its offsets span {end - begin:,}")
-    return code, tuple(shape), begin, end
-
-
 @contextlib.contextmanager
 def _opened(path):
-    with disk(path, "read"), open(path, "rb") as file:
-        yield file, *_read_header(file, path)
+    """Gives `(file, tensors)` of a file whose header is sound; tensors: name -> `(dtype, shape)`, in its order."""
+    with disk(path, "read"), contextlib.ExitStack() as stack:
+        try:
+            with open(path, "rb") as raw:  # the library's own error would not say why it cannot be opened
+                # A mapped file that is cut off while it is read would end the process, so it is read, not mapped.
+                file = stack.enter_context(safe_open(path, framework="numpy", backend="pread"))
+                _refuse_doubles(raw)
+        except (SafetensorError, ValueError) as error:
+            what = str(error).removeprefix("Error while deserializing header: ")
+            raise _damaged(path, f"{what}; it was cut off or changed, or is a file of another kind") from error
+        tensors = {}
+        for name in file.offset_keys():
+            part = file.get_slice(name)
+            if part.get_dtype() not in _TYPES:
+                raise _damaged(path, f"tensor {name!r} has type {part.get_dtype()}, which zoo does not read")
+            tensors[name] = _TYPES[part.get_dtype()], tuple(part.get_shape())
+        yield file, tensors
+
+
+def _refuse_doubles(raw):
+    """Raises `ValueError` if the header names something twice: the library takes the last, other readers the first."""
+
+    def row(pairs):
+        if len(dict(pairs)) != len(pairs):
+            raise ValueError("a name occurs twice in its header")
+        return dict(pairs)
+
+    (length,) = struct.unpack("<Q", raw.read(8))
+    json.loads(raw.read(length), object_pairs_hook=row)
+
+
+def _read(file, tensors, path, verify=True):
+    """Returns `(arrays, metadata)`, verified. Each array is in memory of its own, which JAX keeps without a copy."""
+    arrays = {}
+    for name, (dtype, _) in tensors.items():
+        try:
+            arrays[name] = file.get_tensor(name)
+        except (SafetensorError, ValueError) as error:  # NumPy has limits of its own for shapes
+            raise _damaged(path, f"tensor {name!r} cannot be read ({error})") from error
+        if dtype == "bool" and arrays[name].view(np.uint8).max(initial=0) > 1:
+            raise _damaged(path, f"tensor {name!r} is of type BOOL and holds other values than 0 and 1")
+    metadata = file.metadata() or {}
+    if "zoo" not in metadata:
+        return arrays, metadata
+    try:
+        own = json.loads(metadata["zoo"])
+        expected, metadata = own["sha256"], own["metadata"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _damaged(path, f"its metadata cannot be read ({error})") from error
+    if verify and (found := _sha256(arrays, metadata)) != expected:
+        raise _damaged(path, f"its data has SHA-256 {found[:16]}..., and {str(expected)[:16]}... was written")
+    return arrays, metadata
+
+
+def _sha256(arrays, metadata):
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.reshape(-1).view(np.uint8))
+    return digest.hexdigest()
 
 
 def header(path):
@@ -176,102 +152,12 @@ def header(path):
         dict, tensor name -> `(dtype, shape)`, such as `("float32", (64, 10))`.
 
     Raises:
-        IntegrityError: the file is cut off, its header is too long or not valid, an unknown type is named, or the data
-            overlaps, has gaps or the wrong length.
+        IntegrityError: the file is cut off, its header is too long or not valid, an unknown type or a name twice is in
+            it, or the data overlaps, has gaps or the wrong length.
         StoreError: the file cannot be read.
     """
-    with _opened(path) as (_, tensors, _, _):
-        return {name: (_CODES[code], shape) for name, (code, shape, _, _) in tensors.items()}
-
-
-def _read_tensor(file, start, entry, path, name):
-    """Returns one tensor as an array of its own: JAX keeps the array it is given, so it must not be a mapped file."""
-    code, shape, begin, end = entry
-    raw = np.empty(end - begin, np.uint8)
-    file.seek(start + begin)
-    if file.readinto(raw.data) != raw.size:
-        raise _damaged(path, f"it ended inside tensor {name!r}")
-    if code == "BOOL" and raw.size and raw.max() > 1:
-        raise _damaged(path, f"tensor {name!r} is of type BOOL and holds other values than 0 and 1")
-    return raw.view(_numpy_dtype(code)).reshape(shape)
-
-
-def _verify_data(file, start, metadata, path):
-    """Compares the data with the SHA-256 that the file's own metadata gives, where it gives one."""
-    expected = metadata.get("data_sha256")
-    if expected is None:
-        return
-    digest = hashlib.sha256()
-    file.seek(start)
-    while piece := file.read(CHUNK):
-        digest.update(piece)
-    if digest.hexdigest() != expected:
-        raise _damaged(path, f"its data has SHA-256 {digest.hexdigest()[:16]}..., and {expected[:16]}... was written")
-
-
-# Writing
-
-
-def _bytes_of(array):
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-
-
-def _write(path, shapes, metadata, value_of):
-    """Writes a safetensors file, one tensor in memory at a time.
-
-    `shapes` maps name -> (code, shape); `value_of(name)` gives the array. The same content gives the same bytes.
-    """
-    if "__metadata__" in shapes:
-        raise invalid("a tensor cannot be named '__metadata__'", works="Give it another name.")
-    order = sorted(shapes, key=lambda name: (-_ITEM_BYTES[shapes[name][0]], name))  # wide types first keeps alignment
-    rows = {"__metadata__": {**dict(sorted(metadata.items())), "data_sha256": "0" * 64}}
-    position = 0
-    for name in order:
-        code, shape = shapes[name]
-        end = position + math.prod(shape) * _ITEM_BYTES[code]
-        rows[name] = {"dtype": code, "shape": list(shape), "data_offsets": [position, end]}
-        position = end
-
-    def head():
-        text = json.dumps(rows, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
-        text += b" " * (-len(text) % 8)  # the data starts at a multiple of eight
-        return struct.pack("<Q", len(text)) + text
-
-    def writer(file):
-        digest = hashlib.sha256()
-        file.write(head())
-        for name in order:
-            data = _bytes_of(value_of(name))
-            digest.update(data)
-            file.write(data)
-        rows["__metadata__"]["data_sha256"] = digest.hexdigest()
-        file.seek(0)
-        file.write(head())
-
-    return write_atomic(path, writer)
-
-
-def save_state(path, tensors, metadata=None):
-    """Writes arrays and text to a safetensors file, atomically.
-
-    Args:
-        path: the file to write; its folder must exist.
-        tensors: dict, name -> `numpy.ndarray`.
-        metadata: dict, str -> str; `data_sha256` is added.
-
-    Returns:
-        `Path` of the file.
-
-    Raises:
-        InvalidArgument: an array has a type that the format does not have, or the metadata is not text.
-        StoreError: the disk does not allow it; the old file is intact.
-    """
-    metadata = metadata or {}
-    if not all(isinstance(k, str) and isinstance(v, str) for k, v in metadata.items()):
-        raise invalid("the metadata of a weight file must be text, str -> str", metadata)
-    arrays = {name: np.asarray(array) for name, array in tensors.items()}
-    shapes = {name: (_code_of(array.dtype, name), array.shape) for name, array in arrays.items()}
-    return _write(path, shapes, {"format": "zoo", **metadata}, arrays.__getitem__)
+    with _opened(path) as (_, tensors):
+        return tensors
 
 
 def load_state(path):
@@ -281,10 +167,47 @@ def load_state(path):
         IntegrityError: the file is damaged.
         StoreError: it cannot be read.
     """
-    with _opened(path) as (file, tensors, metadata, start):
-        _verify_data(file, start, metadata, path)
-        arrays = {name: _read_tensor(file, start, entry, path, name) for name, entry in tensors.items()}
-    return arrays, {k: v for k, v in metadata.items() if k not in ("data_sha256", "format")}
+    with _opened(path) as (file, tensors):
+        return _read(file, tensors, path)
+
+
+# Writing
+
+
+def save_state(path, tensors, metadata=None):
+    """Writes arrays and text to a safetensors file, atomically.
+
+    Args:
+        path: the file to write; its folder must exist.
+        tensors: dict, name -> `numpy.ndarray`.
+        metadata: dict, str -> str.
+
+    Returns:
+        `Path` of the file. The same content gives the same bytes.
+
+    Raises:
+        InvalidArgument: an array has a type that the format does not have, or the metadata is not text.
+        StoreError: the disk does not allow it; the old file is intact.
+    """
+    metadata = metadata or {}
+    if not all(isinstance(k, str) and isinstance(v, str) for k, v in metadata.items()):
+        raise invalid("the metadata of a weight file must be text, str -> str", metadata)
+    # The library takes the memory of an array as it lies there, strided or not.
+    arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
+    for name, array in arrays.items():
+        if str(array.dtype) not in _TYPES.values():
+            raise invalid(f"tensor {name!r} has a type that weight files cannot hold", str(array.dtype))
+        if name == "__metadata__":
+            raise invalid("a tensor cannot be named '__metadata__'", works="Give it another name.")
+    # One entry, because the library writes several in an order that changes from call to call.
+    own = json.dumps({"metadata": metadata, "sha256": _sha256(arrays, metadata)}, sort_keys=True)
+    with staged_file(path) as place:
+        try:
+            save_file(arrays, place, {"zoo": own})
+        except SafetensorError as error:  # only the disk is left to fail; the number is what `staged_file` words
+            number = re.search(r"os error (\d+)", str(error))
+            raise OSError(int(number[1]) if number else None, str(error)) from error
+    return Path(path)
 
 
 # Models
@@ -339,24 +262,19 @@ def save_weights(model, path, dtype=None):
 
     if dtype not in (None, "float64", "float32", "float16", "bfloat16"):
         raise invalid("`dtype` must be 'float32', 'float16', 'bfloat16' or None", dtype)
-    variables = _variables(model)
-    shapes = {}
-    for name, variable in variables.items():
-        own = _dtype_name(variable)
-        shapes[name] = (_code_of(dtype if dtype and _is_float(own) else own, name), tuple(variable.shape))
-
-    def value_of(name):
-        array = np.asarray(ops.convert_to_numpy(variables[name]))
-        wanted = _numpy_dtype(shapes[name][0])
-        if array.dtype == wanted:
-            return array
+    arrays = {}
+    for name, variable in _variables(model).items():
+        array = np.asarray(ops.convert_to_numpy(variable))
+        wanted = dtype if dtype and _is_float(_dtype_name(variable)) else _dtype_name(variable)
         with np.errstate(over="ignore"):
-            cast = array.astype(wanted)
-        if not np.isfinite(cast.astype("float32")).all() and np.isfinite(array.astype("float32")).all():
+            arrays[name] = cast = array.astype(wanted, copy=False)
+        if cast is not array and _finite(array) and not _finite(cast):
             raise invalid(f"weights {name!r} do not fit into {dtype}", works="Store them as bfloat16 or float32.")
-        return cast
+    return save_state(path, arrays)
 
-    return _write(path, shapes, {"format": "zoo"}, value_of)
+
+def _finite(array):
+    return bool(np.isfinite(array).all())
 
 
 def head_layers(model):
@@ -401,7 +319,7 @@ def load_weights(model, path, *, ignore_head=False, verify=True):
         heads = head_layers(model)
         free = {weight.path for layer in heads for weight in layer.weights}
         prefixes = tuple(f"{layer.path}/" for layer in heads)
-    with _opened(Path(path)) as (file, tensors, metadata, start):
+    with _opened(path) as (file, tensors):
         loaded, not_loaded, wrong = [], [], []
         for name, variable in variables.items():
             problem = _mismatch(name, variable, tensors)
@@ -419,12 +337,9 @@ def load_weights(model, path, *, ignore_head=False, verify=True):
                 + (f"; and {len(wrong) - 12} more" if len(wrong) > 12 else ""),
                 works="Nothing was loaded. Build the model with the name and arguments that the file was saved with.",
             )
-        if verify:
-            _verify_data(file, start, metadata, path)
-        for name in sorted(loaded, key=lambda n: tensors[n][2]):  # in the order of the file
-            value, variable = _read_tensor(file, start, tensors[name], path, name), variables[name]
-            wanted = _numpy_dtype(_BY_DTYPE[_dtype_name(variable)])
-            variable.assign(value if value.dtype == wanted else value.astype(wanted))
+        arrays, _ = _read(file, tensors, path, verify)
+    for name in loaded:
+        variables[name].assign(arrays.pop(name).astype(_dtype_name(variables[name]), copy=False))
     return LoadReport(tuple(loaded), tuple(not_loaded), tuple(unused))
 
 
@@ -434,10 +349,10 @@ def _mismatch(name, variable, tensors):
     if name not in tensors:
         close = nearest(name, tensors)
         return f"{name} {shape} is missing from the file" + (f" (it has {close})" if close else "")
-    code, found, _, _ = tensors[name]
+    theirs, found = tensors[name]
     if found != shape:
         return f"{name} is {shape} in the model and {found} in the file"
-    mine, theirs = _dtype_name(variable), _CODES[code]
+    mine = _dtype_name(variable)
     if mine != theirs and not (_is_float(mine) and _is_float(theirs)):
         return f"{name} is of type {mine} in the model and {theirs} in the file"
     return None
