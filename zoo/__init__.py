@@ -6,6 +6,8 @@ Everything here is loaded on first use, so that `import zoo` is immediate and ne
 import importlib
 import os
 
+from zoo.announce import announce
+
 # TensorFlow prints device and oneDNN notices on import; anyone who wants them sets the variable beforehand.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -52,3 +54,6 @@ def __getattr__(name):
 
 def __dir__():
     return sorted({*globals(), *_PUBLIC})
+
+
+announce()

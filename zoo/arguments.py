@@ -1,7 +1,7 @@
 """Checks of named arguments against annotations: one place for builders, tricks and data options."""
 
 import inspect
-import math
+import sys
 import types
 import typing
 
@@ -13,20 +13,32 @@ def tupled(value):
     return tuple(tupled(v) for v in value) if isinstance(value, (list, tuple)) else value
 
 
+def _options(annotation):
+    """Returns what an annotation admits, one type each: (float, None) for `float | None`."""
+    union = isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union
+    return typing.get_args(annotation) if union else (annotation,)
+
+
 def fits(annotation, value):
     """Says whether a value fits an annotation (int, float, bool, str, tuple, `X | None`); no annotation fits all."""
-    if annotation is inspect.Parameter.empty:
-        return True
-    if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
-        return any(fits(option, value) for option in typing.get_args(annotation))
-    if annotation is type(None):
+    return any(_fits_one(option, value) for option in _options(annotation))
+
+
+def _fits_one(option, value):
+    if option is type(None):
         return value is None
-    if annotation in (int, float) and isinstance(value, bool):
+    if option in (int, float) and isinstance(value, bool):
         return False
-    if annotation is float:
-        return isinstance(value, (int, float)) and math.isfinite(value)
-    origin = typing.get_origin(annotation) or annotation
-    return isinstance(value, origin) if isinstance(origin, type) else True
+    if option is float:
+        return isinstance(value, (int, float)) and abs(value) <= sys.float_info.max  # neither NaN nor infinite
+    kind = typing.get_origin(option) or option
+    return kind is inspect.Parameter.empty or not isinstance(kind, type) or isinstance(value, kind)
+
+
+def _worded(option):
+    if option is type(None):
+        return "None"
+    return "a finite number" if option is float else getattr(option, "__name__", str(option))
 
 
 def checked(owner, callable_or_class, given, defaults=None):
@@ -54,9 +66,9 @@ def checked(owner, callable_or_class, given, defaults=None):
         if value is inspect.Parameter.empty:
             raise invalid(f"{owner} needs `{argument}`", works=f"Write {argument}=...")
         annotation = hints.get(argument, inspect.Parameter.empty)
+        options = _options(annotation)
         if not fits(annotation, value):
-            wanted = str(annotation) if typing.get_args(annotation) else annotation.__name__
-            raise invalid(f"{owner}: `{argument}` must be {wanted}", value)
-        if annotation is float:
-            complete[argument] = float(value)
+            raise invalid(f"{owner}: `{argument}` must be {' or '.join(map(_worded, options))}", value)
+        if type(value) is int and float in options and int not in options:
+            complete[argument] = float(value)  # one way to write a number, so that equal recipes read the same
     return complete

@@ -3,7 +3,9 @@
 import warnings
 
 import keras
+import numpy as np
 
+from zoo.data.checks import finite, first_bad
 from zoo.errors import DataError, invalid
 from zoo.objectives import Recorder, Step
 from zoo.recipes import recipe
@@ -32,7 +34,7 @@ class ZooModel(keras.Model):
         if task is None:
             task = spec_of(model).task
         known = spec_of(model, default=Spec(name=model.name, arguments={}, task=task))
-        attach(made, known)
+        _carry_origin(model, attach(made, known))
         made.compile_recipe(chosen, **options)
         return made
 
@@ -94,24 +96,30 @@ class ZooModel(keras.Model):
         Args:
             augment: whether the recipe's augmentation is applied to `x` here; False for data that has it already.
             **kwargs: and the arguments above: as for `keras.Model.fit`.
+
+        Raises:
+            DataError: arrays hold NaN or infinity, or labels that the model has no class for; nothing was trained.
+            InvalidArgument: the recipe cannot work with this data; nothing was trained.
         """
         if self._plan is None:
             return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
-        check_targets(self, y)
+        check_arrays(self, x, y, "training")
+        if isinstance(kwargs.get("validation_data"), (tuple, list)):
+            check_arrays(self, *kwargs["validation_data"][:2], "validation")
         if self._plan.augment and augment:
             from zoo.augmentation import augmented
 
             x, y, batch_size, kwargs = augmented(self._plan.augment, x, y, batch_size, kwargs)
-        added = [make() for make in self._plan.callbacks]
+        ours = [make() for make in self._plan.callbacks]
         if self.schedule is not None:
-            added.append(_BindSchedule(kwargs.get("initial_epoch", 0)))
-        if isinstance(callbacks, keras.callbacks.CallbackList):
-            for callback in added:
-                callbacks.append(callback)
-        else:
-            given = callbacks if isinstance(callbacks, (list, tuple)) else [callbacks] if callbacks else []
-            callbacks = [*added, *given]
-        return super().fit(x, y, batch_size, epochs, verbose, callbacks, **kwargs)
+            ours.append(_BindSchedule(epochs, kwargs.get("initial_epoch", 0)))
+        return super().fit(x, y, batch_size, epochs, verbose, self._joined(ours, callbacks), **kwargs)
+
+    def _joined(self, ours, theirs):
+        """Returns the recipe's callbacks before the caller's, whose own list stays as it is."""
+        if not isinstance(theirs, keras.callbacks.CallbackList):
+            return [*ours, *keras.tree.flatten(theirs)] if theirs else ours
+        return keras.callbacks.CallbackList([*ours, *theirs.callbacks], model=self, **(theirs.params or {}))
 
     def train_on_batch(self, *args, **kwargs):
         if self.schedule is not None and not self.schedule.bound:
@@ -141,7 +149,8 @@ class ZooModel(keras.Model):
     # Saving: the recipe, not the objects it made.
 
     def get_config(self):
-        return super().get_config() | {"zoo_spec": self.zoo_spec.to_json()}
+        spec = getattr(self, "zoo_spec", None)
+        return super().get_config() | ({"zoo_spec": spec.to_json()} if spec else {})
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
@@ -153,14 +162,16 @@ class ZooModel(keras.Model):
     def get_compile_config(self):
         if self._recipe is None:
             return super().get_compile_config()
-        return {"recipe": self._recipe.exact, "options": dict(self._recipe_options)}
+        built = self.optimizer.built
+        return {"recipe": self._recipe.exact, "options": dict(self._recipe_options), "optimizer_built": built}
 
     def compile_from_config(self, config):
         if "recipe" in config:
             self.compile_recipe(config["recipe"], **config["options"])
         else:
             self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built and getattr(self, "optimizer", None) is not None:
+        # An optimizer that was saved before its first step has fewer variables than one that is built.
+        if self.built and getattr(self, "optimizer", None) is not None and config.get("optimizer_built", True):
             self.optimizer.build(self.trainable_variables)
 
 
@@ -189,45 +200,72 @@ def _optimizer(plan):
 
 
 class _BindSchedule(keras.callbacks.Callback):
-    """Binds the schedule at the start of a `fit`, when Keras knows its epochs and steps."""
+    """Binds the schedule at the start of a `fit`, when Keras knows its steps."""
 
-    def __init__(self, initial_epoch):
+    def __init__(self, epochs, initial_epoch):
         super().__init__()
+        self.epochs = epochs
         self.initial_epoch = initial_epoch
 
     def on_train_begin(self, logs=None):
-        steps = self.params.get("steps")
+        steps = (self.params or {}).get("steps")
         if steps is None:
             raise invalid(
-                f"{self.model.recipe} needs to know how many steps an epoch has, and this data does not say",
+                f"recipe {str(self.model.recipe)!r} needs to know how many steps an epoch has, and this data does not "
+                f"say",
                 works="Pass `steps_per_epoch=` to `fit`, or a data set of known length.",
             )
-        self.model.bind_schedule(steps_per_epoch=steps, epochs=self.params["epochs"], initial_epoch=self.initial_epoch)
+        self.model.bind_schedule(steps_per_epoch=steps, epochs=self.epochs, initial_epoch=self.initial_epoch)
 
 
-def check_targets(model, y):
-    """Refuses class numbers outside a model's classes, before any step; arrays only, as streams are not read ahead.
+def check_arrays(model, x, y, part):
+    """Refuses arrays that cannot be trained on, before any step. Streams are not read ahead, so they are not checked.
+
+    Args:
+        model: a compiled `ZooModel`.
+        x, y: as given to `fit`.
+        part: "training" or "validation", for messages.
 
     Raises:
-        DataError: with the first offending row.
+        DataError: inputs are NaN or infinite, labels are not classes of the model, or their numbers differ.
     """
-    import numpy as np
+    inputs = [leaf for leaf in keras.tree.flatten(x) if isinstance(leaf, np.ndarray)]
+    for values in inputs:
+        if values.dtype.kind == "f":
+            finite(values, f"{part} examples")
+    if len(model._plan.heads) != 1 or not isinstance(y, (np.ndarray, list)):
+        return
+    labels = np.asarray(y)
+    if inputs and len(inputs[0]) != len(labels):
+        raise DataError(f"there are {len(inputs[0]):,} {part} examples but {len(labels):,} labels.")
+    if labels.dtype.kind not in "buif":
+        works = "Number the classes 0, 1, 2, ..."
+        raise invalid(f"the {part} labels must be numbers", labels.dtype.name, works, error=DataError)
+    units = model._plan.heads[0].units
+    if labels.ndim != 1 and not (labels.ndim == 2 and labels.shape[1] in (1, units)):
+        works = f"Model {model.name!r} has {units} outputs: labels are (n,), or targets of shape (n, {units})."
+        raise invalid(f"the {part} labels have a shape that does not fit", labels.shape, works, error=DataError)
+    if labels.ndim == 2 and labels.shape[1] == units > 1:
+        finite(labels, f"{part} targets")
+        return
+    top = max(units - 1, 1)
+    count, first = first_bad(labels, lambda rows: ~((rows >= 0) & (rows <= top)))  # NaN is not in the range
+    if count:
+        works = f"Model {model.name!r} has {units} outputs: number the classes from 0, or build it with another"
+        wrong = f"{count:,} of the {part} labels are outside 0..{top}, the first at index {first}"
+        raise invalid(wrong, labels[first].item(), f"{works} `num_classes`.", error=DataError)
+    if units > 1 and labels.dtype.kind == "f":
+        count, first = first_bad(labels, lambda rows: rows != np.floor(rows))
+        if count:
+            wrong = f"{count:,} of the {part} labels are not whole numbers, the first at index {first}"
+            raise invalid(wrong, labels[first].item(), "Class numbers are 0, 1, 2, ...", error=DataError)
 
-    plan = model._plan
-    if not isinstance(y, (np.ndarray, list)) or len(plan.heads) != 1:
-        return
-    labels, head = np.asarray(y), plan.heads[0]
-    if labels.dtype == object or labels.size == 0 or (labels.ndim == 2 and labels.shape[1] == head.units > 1):
-        return
-    top = max(head.units - 1, 1)
-    wrong = ~((labels >= 0) & (labels <= top))
-    if wrong.any():
-        row = int(np.argwhere(wrong.reshape(len(labels), -1).any(axis=1))[0, 0])
-        raise DataError(
-            f"{int(wrong.sum()):,} labels are outside 0..{top}, the first in row {row}: {labels[row]!r}. "
-            f"Model {model.name!r} has {head.units} outputs: number the classes from 0, or build it with another "
-            f"`num_classes`."
-        )
+
+def _carry_origin(source, made):
+    """Lets a model made over the layers of a loaded one name the same checkpoint, whose side files it needs."""
+    if getattr(source, "zoo_origin", None) is not None:
+        made.zoo_origin = source.zoo_origin
+    return made
 
 
 def plain(model):
@@ -241,6 +279,6 @@ def plain(model):
     """
     if not getattr(model, "outputs", None):
         raise invalid("only a Functional keras.Model can be made plain", type(model).__name__)
-    made = keras.Model(model.inputs, model.outputs, name=model.name)
+    made = _carry_origin(model, keras.Model(model.inputs, model.outputs, name=model.name))
     spec = getattr(model, "zoo_spec", None)
     return attach(made, spec) if spec else made

@@ -20,6 +20,8 @@ from zoo.spec import spec_of
 PLAIN = "plain"
 _LONGEST = 4_000  # characters; a deeper expression than that could exhaust the parser's stack
 _SETTINGS = {"model": str, "arguments": dict, "data": str, "data_options": dict, "epochs": int, "batch_size": int}
+_DESCRIBED = {"summary": str, "tricks": str, "seeds": list, "hardware": str, "result": dict}
+_KINDS = {str: "a text", dict: "a table", int: "a whole number", list: "a list"}
 
 
 @dataclass(frozen=True)
@@ -204,8 +206,7 @@ def outline(text):
 
 def _assemble(text, settings, within):
     """Returns the `Recipe` of an expression; `within` names the recipes that it stands in."""
-    terms = [term for term in _terms(text) if term[1] != PLAIN]
-    tricks = trick_names()
+    terms, tricks = _terms(text), trick_names()
     explicit, removed = {}, {name for sign, name, _ in terms if sign < 0}
     for sign, name, arguments in terms:
         if sign < 0 and arguments:
@@ -217,15 +218,19 @@ def _assemble(text, settings, within):
         if sign < 0 or name in tricks:
             continue
         row = find_recipe(name)
-        if name in within:
-            raise invalid(f"recipe {within[0]!r} contains itself", " -> ".join((*within, name)))
         if arguments:
             raise invalid(f"{name!r} is a named recipe and takes no arguments", arguments, "Add its tricks instead.")
-        for made in _assemble(row.tricks, {}, (*within, name)).tricks:
+        if name == PLAIN:
+            continue
+        if name in within:
+            raise invalid(f"recipe {within[0]!r} contains itself", " -> ".join((*within, name)))
+        inner = _assemble(row.tricks, {}, (*within, name))
+        for made in inner.tricks:
             if made.name not in explicit:  # what is written outright overrides what a named recipe brings
                 _keep(bundled, made)
-        for key, value in row.settings.items():
-            settings.setdefault(key, {})[name] = value
+        for key in {*inner.settings, *row.settings}:
+            said = {name: row.settings[key]} if key in row.settings else inner.settings[key]
+            settings.setdefault(key, {}).update(said)
     for name in sorted(removed):
         if name in explicit:
             raise Conflict(f"{name} is both added and removed. Write it once.")
@@ -243,11 +248,12 @@ def _keep(kept, made):
 
 
 def _terms(text):
-    """Yields (sign, name, arguments) of an expression, read with Python's own grammar and never evaluated."""
+    """Returns (sign, name, arguments) of each term, read with Python's own grammar and never evaluated."""
     if len(text) > _LONGEST:
         raise invalid(f"a recipe has at most {_LONGEST} characters", len(text))
+    text = text.strip()
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
+        tree = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         where = f" at column {error.offset}" if isinstance(error, SyntaxError) and error.offset else ""
         raise invalid(
@@ -272,28 +278,26 @@ def _walk(node, sign, text):
                 yield sign, name, {}
             case ast.Call(ast.Name(name), positional, keywords):
                 if positional:
-                    raise invalid(
-                        f"{name}: arguments must be named, as in {name}(key=value)", ast.unparse(positional[0])
-                    )
-                yield sign, name, dict(_literal(name, k) for k in keywords)
+                    shown = ast.get_source_segment(text, positional[0])
+                    raise invalid(f"{name}: arguments must be named, as in {name}(key=value)", shown)
+                yield sign, name, dict(_literal(name, k, text) for k in keywords)
             case _:
                 raise invalid(
                     "cannot read a part of the recipe",
-                    ast.unparse(node),
+                    ast.get_source_segment(text, node),
                     "A term is a name, or a name with key=value arguments in parentheses.",
                 )
 
 
-def _literal(name, keyword):
+def _literal(name, keyword, text):
     if keyword.arg is None:
         raise invalid(f"{name}: `**` is not allowed in a recipe", works="Write key=value.")
     try:
         return keyword.arg, ast.literal_eval(keyword.value)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
         works = "Write a number, a string in quotes, True, False, None, or a list of those."
-        raise invalid(
-            f"{name}: the value of `{keyword.arg}` must be a literal", ast.unparse(keyword.value), works
-        ) from error
+        shown = ast.get_source_segment(text, keyword.value)
+        raise invalid(f"{name}: the value of `{keyword.arg}` must be a literal", shown, works) from error
 
 
 def make_trick(name, arguments):
@@ -316,13 +320,12 @@ def _read(path):
         found = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise invalid(f"recipe file {path} cannot be read ({error})") from error
-    allowed = {*_SETTINGS, "summary", "tricks", "seeds", "hardware", "result"}
+    allowed = _SETTINGS | _DESCRIBED
     for key, value in found.items():
         if key not in allowed:
             raise unknown(f"key in recipe file {path.name}", key, allowed)
-        wanted = _SETTINGS.get(key)
-        if wanted and not (isinstance(value, wanted) and not isinstance(value, bool)):
-            raise invalid(f"recipe file {path.name}: `{key}` must be {wanted.__name__}", value)
+        if not isinstance(value, allowed[key]) or isinstance(value, bool):
+            raise invalid(f"recipe file {path.name}: `{key}` must be {_KINDS[allowed[key]]}", value)
     settings = {k: found[k] for k in _SETTINGS if k in found}
     task = None
     if "model" in settings:
@@ -337,7 +340,10 @@ def _read(path):
 
 @functools.lru_cache(maxsize=1)
 def _named():
-    return {path.stem: _read(path) for path in sorted(data_file("recipes").glob("*.toml"))}
+    found = {path.stem: _read(path) for path in sorted(data_file("recipes").glob("*.toml"))}
+    for name in found.keys() & {*trick_names(), PLAIN}:
+        raise Conflict(f"recipes/{name}.toml has the name of a trick. Rename the file.")
+    return found
 
 
 def list_recipes(pattern="*", *, task=None):
@@ -351,6 +357,8 @@ def find_recipe(name):
     Raises:
         UnknownName: no trick or recipe has this name; the message gives the nearest.
     """
+    if name == PLAIN:
+        return RecipeRow(PLAIN, "The task's standard loss, Adam at 0.001", PLAIN)
     if name not in _named():
         raise unknown("trick or recipe", name, {*trick_names(), *_named(), PLAIN}, see="zoo.list_tricks()")
     return _named()[name]

@@ -401,7 +401,10 @@ def info(name):
 
 
 def generate():
-    """Returns the whole index, its `models` and `tricks` computed anew from the code. Builds every variant once."""
+    """Returns the whole index, all but its `weights` computed anew from the code. Builds every variant once."""
+    import keras
+
+    import zoo.compiled  # noqa: F401 - registers its classes with Keras
     from zoo import factory
     from zoo.flops import count_flops
 
@@ -429,7 +432,16 @@ def generate():
             row = dataclasses.asdict(_registered_trick(name, cls)) | {"module": cls.__module__.rpartition(".")[2]}
             del row["name"]
             tricks[name] = dict(sorted(row.items()))
-    return {"format": FORMAT, "models": models, "tricks": dict(sorted(tricks.items())), "weights": index()["weights"]}
+    # The classes that Keras may meet in a saved file; see `zoo.announce`.
+    classes = {k: v for k, v in keras.saving.get_custom_objects().items() if k.startswith("zoo>")}
+    objects = {k: getattr(v, "module", None) or v.__module__ for k, v in sorted(classes.items())}
+    return {
+        "format": FORMAT,
+        "models": models,
+        "tricks": dict(sorted(tricks.items())),
+        "objects": objects,
+        "weights": index()["weights"],
+    }
 
 
 def main():

@@ -5,8 +5,8 @@
     python tests/benchmarks/recipe_cost.py --jit --rounds 9 fgm
 
 Each round times one epoch of every contestant in turn, so that whatever else the machine does meets all of them alike;
-the ratio of a trick is the median over rounds of its time to the stock model's in the same round. Loss and schedule
-tricks run a small CNN on 1,797 images of 8 x 8, as the digits are; text tricks an LSTM on 100 tokens out of 20,000 words.
+the ratio of a trick is the median over rounds of its time to the stock model's in the same round. Most tricks run a
+small CNN on 1,797 images of 8 x 8, as the digits are; text tricks an LSTM on 100 tokens out of 20,000 words.
 """
 
 import argparse

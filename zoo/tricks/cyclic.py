@@ -38,18 +38,21 @@ class CyclicCosine(BoundSchedule):
 
     def rate(self, step, total, steps_per_epoch):
         first = ops.maximum(self.epochs * steps_per_epoch, 1.0)
+        step = step * (1.0 + 3e-7)  # rounding must not leave the step that starts a cycle in the cycle before
         if self.growth == 1.0:
-            through = step / first - ops.floor(step / first)
+            start, length = first * ops.floor(step / first), first
         else:
-            # Cycle k starts after first * (growth**k - 1) / (growth - 1) steps. The small addition keeps a step that
-            # starts a cycle from being rounded into the cycle before.
-            scaled = step / first * (self.growth - 1.0) + 1.0
-            cycle = ops.floor(ops.log(scaled) / math.log(self.growth) + 1e-5)
-            length = first * self.growth**cycle
-            start = (length - first) / (self.growth - 1.0)
-            through = ops.clip((step - start) / length, 0.0, 1.0)
+            # Cycle k starts after first * (growth**k - 1) / (growth - 1) steps. The logarithm may be one too high.
+            cycles = ops.log(step / first * (self.growth - 1.0) + 1.0) / math.log(self.growth)
+            cycle = ops.floor(cycles + 1e-3)
+            cycle = ops.where(step < self._start(first, cycle), cycle - 1.0, cycle)
+            start, length = self._start(first, cycle), first * self.growth**cycle
+        through = ops.clip((step - start) / length, 0.0, 1.0)
         falling = 0.5 * (1.0 + ops.cos(math.pi * through))
         return self.peak * (self.final + (1.0 - self.final) * falling)
+
+    def _start(self, first, cycle):
+        return first * (self.growth**cycle - 1.0) / (self.growth - 1.0)
 
     def get_config(self):
         return {"peak": self.peak, "epochs": self.epochs, "growth": self.growth, "final": self.final}

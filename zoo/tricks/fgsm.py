@@ -46,6 +46,9 @@ class Fgsm:
         def objective(step, loss):
             leaves = keras.tree.flatten(step.x)
             places = [i for i, leaf in enumerate(leaves) if floating(leaf)]
+            if not places:
+                types = [keras.backend.standardize_dtype(leaf.dtype) for leaf in leaves]
+                raise invalid("fgsm needs inputs of a floating type", types, "Pass x.astype('float32').")
 
             def at(values):
                 changed = list(leaves)

@@ -14,32 +14,33 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
+from zoo.arguments import fits
 from zoo.errors import invalid
 from zoo.losses import one_hot_targets, smoothed
 from zoo.registry import trick
 
 
 def focal_loss(targets, logits, gamma=2.0, alpha=None):
-    """Returns the focal loss of each example, shape (B,).
+    """Returns the focal loss of each example, shape (B,): the sum over classes of -alpha t (1 - p)^gamma log p.
+
+    >>> # one example, two classes, p = 0.9 for the right one: 0.1**2 * -log(0.9) = 0.00105
 
     Args:
         targets: (B, C) one-hot or soft; (B, 1) labels 0 or 1 when there is one logit.
-        logits: (B, C), or (B, 1) for a sigmoid.
+        logits: (B, C), or (B, 1) for a sigmoid, whose two classes are yes and no.
         gamma: focusing; 0 is cross-entropy.
         alpha: None; for a sigmoid the weight of the positive class (the negative one gets 1 - alpha); for a softmax
             one weight for all classes, or a sequence of C weights.
-
-    >>> # one example, two classes, p = 0.9 for the right one: 0.1**2 * -log(0.9) = 0.00105
     """
     if logits.shape[-1] == 1:
-        losses = ops.binary_crossentropy(targets, logits, from_logits=True)
-        p = ops.sigmoid(logits)
-        losses = losses * ops.abs(targets - p) ** gamma  # |t - p| is 1 - p_t, and stays right for soft targets
-        if alpha is not None:
-            losses = losses * (targets * alpha + (1.0 - targets) * (1.0 - alpha))
-        return ops.mean(losses, axis=-1)
+        log_yes, log_no = ops.log_sigmoid(logits), ops.log_sigmoid(-logits)
+        yes = -targets * ops.exp(gamma * log_no) * log_yes
+        no = -(1.0 - targets) * ops.exp(gamma * log_yes) * log_no
+        return ops.sum(yes + no if alpha is None else alpha * yes + (1.0 - alpha) * no, axis=-1)
     log_p = ops.log_softmax(logits, axis=-1)
-    losses = -targets * (1.0 - ops.exp(log_p)) ** gamma * log_p
+    # Kept off zero, where a power below 1 has no finite slope. The difference is far below float32's precision.
+    wrong = ops.maximum(-ops.expm1(log_p), 1e-7)
+    losses = -targets * wrong**gamma * log_p
     if alpha is not None:
         losses = losses * ops.convert_to_tensor(alpha, losses.dtype)
     return ops.sum(losses, axis=-1)
@@ -81,8 +82,8 @@ class Focal:
         if self.gamma < 0:
             raise invalid("focal: `gamma` must be 0 or more", self.gamma)
         for weight in self.alpha if isinstance(self.alpha, tuple) else [self.alpha]:
-            if weight is not None and not (isinstance(weight, (int, float)) and weight > 0):
-                raise invalid("focal: `alpha` must be positive", self.alpha)
+            if weight is not None and not (fits(float, weight) and weight > 0):
+                raise invalid("focal: `alpha` must be a positive number, or a list of them", self.alpha)
 
     def apply(self, plan):
         for head in plan.head_for("focal", ("softmax", "sigmoid")):

@@ -67,7 +67,7 @@ class CoupledSGD(keras.optimizers.SGD):
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable in place."""
         if self.coupled_decay and len(variable.shape) > 1:
-            gradient = gradient + self.coupled_decay * keras.ops.cast(variable, gradient.dtype)
+            gradient = keras.ops.add(gradient, self.coupled_decay * keras.ops.cast(variable, gradient.dtype))
         super().update_step(gradient, variable, learning_rate)
 
     def get_config(self):
