@@ -24,15 +24,23 @@ def versions():
 
 def hardware():
     """Returns processor, cores, memory in GiB and accelerators."""
-    import keras
-
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": _memory_gib(),
-        "devices": [d for d in keras.distribution.list_devices() if not d.startswith("cpu")],
+        "devices": _accelerators(),
         "system": f"{platform.system()} {platform.machine()}",
     }
+
+
+def _accelerators():
+    import keras
+
+    if keras.backend.backend() == "torch":  # Keras lists devices for the other backends only
+        import torch
+
+        return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return [d for d in keras.distribution.list_devices() if not d.startswith("cpu")]
 
 
 def _processor():

@@ -1,6 +1,8 @@
-"""Importing Keras without its backend's start-up notices."""
+"""Importing Keras, and TensorFlow whenever something asks for it, without their start-up notices."""
 
 import contextlib
+import functools
+import importlib.util
 import logging
 import os
 import sys
@@ -29,10 +31,42 @@ def _stderr_held_back():
             os.close(saved)
 
 
+class _HushTensorFlow:
+    """A finder that finds TensorFlow as usual, and holds standard error back while it is executed."""
+
+    _looking = False
+
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        if name != "tensorflow" or cls._looking:
+            return None
+        cls._looking = True
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            cls._looking = False
+        if spec is None or spec.loader is None:
+            return None
+        execute = spec.loader.exec_module
+
+        @functools.wraps(execute)
+        def exec_module(module):
+            with _stderr_held_back():
+                execute(module)
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+
 def import_keras():
-    """Imports Keras if nobody has. TensorFlow announces CPU features and missing GPUs on standard error, whatever
-    TF_CPP_MIN_LOG_LEVEL says, because it does so before it reads its settings.
+    """Imports Keras if nobody has.
+
+    TensorFlow announces CPU features and missing GPUs on standard error when it is imported, whatever
+    TF_CPP_MIN_LOG_LEVEL says, because it does so before it reads its settings. With other backends it comes later,
+    with the first data pipeline; its import is hushed then.
     """
+    if "tensorflow" not in sys.modules and _HushTensorFlow not in sys.meta_path:
+        sys.meta_path.insert(0, _HushTensorFlow)
     if "keras" not in sys.modules:
         with _stderr_held_back():
             import keras  # noqa: F401
