@@ -280,7 +280,13 @@ def _walk(node, sign, text):
                 if positional:
                     shown = ast.get_source_segment(text, positional[0])
                     raise invalid(f"{name}: arguments must be named, as in {name}(key=value)", shown)
-                yield sign, name, dict(_literal(name, k, text) for k in keywords)
+                arguments = {}
+                for keyword in keywords:
+                    key, value = _literal(name, keyword, text)
+                    if key in arguments:
+                        raise invalid(f"{name}: `{key}` is given twice", (arguments[key], value))
+                    arguments[key] = value
+                yield sign, name, arguments
             case _:
                 raise invalid(
                     "cannot read a part of the recipe",
