@@ -30,7 +30,7 @@ class ZooModel(keras.Model):
     @classmethod
     def of(cls, model, chosen, *, task=None, **options):
         """Returns a compiled model over the layers of `model`, its weights shared."""
-        made = cls(model.inputs, model.outputs, name=model.name)
+        made = cls(model.input, model.outputs, name=model.name)
         if task is None:
             task = spec_of(model).task
         known = spec_of(model, default=Spec(name=model.name, arguments={}, task=task))
@@ -279,6 +279,6 @@ def plain(model):
     """
     if not getattr(model, "outputs", None):
         raise invalid("only a Functional keras.Model can be made plain", type(model).__name__)
-    made = _carry_origin(model, keras.Model(model.inputs, model.outputs, name=model.name))
+    made = _carry_origin(model, keras.Model(model.input, model.outputs, name=model.name))
     spec = getattr(model, "zoo_spec", None)
     return attach(made, spec) if spec else made
