@@ -274,9 +274,10 @@ def test_damaged_files_are_refused(tmp_path, kind):
         (raw({"__metadata__": {"zoo": "{"}}), "its metadata cannot be read"),
         (raw({"__metadata__": {"zoo": "[]"}}), "its metadata cannot be read"),
         (raw({"__metadata__": {"zoo": "[" * 100_000}}), "its metadata cannot be read"),
+        (raw({"__metadata__": {"zoo": '{"sha256": "", "metadata": {"a": []}}'}}), "it is not text"),
         (raw({"__metadata__": {"zoo": '{"sha256": null, "metadata": {}}'}}), "None... was written"),
     ],
-    ids=range(7),
+    ids=range(8),
 )
 def test_damage_that_only_reading_finds_is_refused(tmp_path, content, expected):
     (tmp_path / "w").write_bytes(content)

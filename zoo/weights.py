@@ -126,12 +126,18 @@ def _read(file, tensors, path, verify=True):
         return arrays, metadata
     try:
         own = json.loads(metadata["zoo"])
-        expected, metadata = own["sha256"], own["metadata"]
+        expected, metadata = own["sha256"], dict(own["metadata"])
+        if not _is_text(metadata):
+            raise ValueError("it is not text")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(path, f"its metadata cannot be read ({error})") from error
     if verify and (found := _sha256(arrays, metadata)) != expected:
         raise _damaged(path, f"its data has SHA-256 {found[:16]}..., and {str(expected)[:16]}... was written")
     return arrays, metadata
+
+
+def _is_text(metadata):
+    return all(isinstance(k, str) and isinstance(v, str) for k, v in metadata.items())
 
 
 def _sha256(arrays, metadata):
@@ -190,7 +196,7 @@ def save_state(path, tensors, metadata=None):
         StoreError: the disk does not allow it; the old file is intact.
     """
     metadata = metadata or {}
-    if not all(isinstance(k, str) and isinstance(v, str) for k, v in metadata.items()):
+    if not _is_text(metadata):
         raise invalid("the metadata of a weight file must be text, str -> str", metadata)
     # The library takes the memory of an array as it lies there, strided or not.
     arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
