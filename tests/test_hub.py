@@ -21,6 +21,7 @@ from keras import layers
 
 import zoo
 from zoo import hub
+from zoo.compiled import ZooModel, plain
 from zoo.errors import IntegrityError, InvalidArgument, StoreError, UnknownName
 from zoo.factory import build_plain
 from zoo.files import json_bytes
@@ -257,6 +258,11 @@ def test_a_run_folder_is_pushed_with_its_record_and_assets(tmp_path):
     assert (hub.local(revision.ref) / "vocabulary.txt").read_text("utf-8") == "the\ncat\n"
     copy = zoo.push(again, "you/probe")
     assert (copy.path / "vocabulary.txt").is_file()
+    compiled = ZooModel.of(again, "plain")
+    assert compiled.zoo_origin is again.zoo_origin
+    for model, name in ((compiled, "they/compiled"), (plain(compiled), "they/plain")):
+        pushed = zoo.push(model, name)
+        assert (pushed.path / "vocabulary.txt").read_bytes() == b"the\ncat\n"
 
 
 def test_a_run_object_and_its_folder_give_the_same_revision(tmp_path):
@@ -356,10 +362,23 @@ def test_a_model_that_its_builder_does_not_make_is_refused():
         zoo.push({"a": 1}, "me/probe")
 
 
-def test_a_keras_file_loads_in_safe_mode(tmp_path):
+@pytest.mark.parametrize("fitted", [False, True])
+@pytest.mark.filterwarnings("error:Skipping variable loading")
+def test_a_keras_file_brings_back_the_optimizer_as_it_was(tmp_path, fitted):
     model = zoo.build("probe_small", recipe="plain")
+    if fitted:
+        model.fit(IMAGES, np.array([0, 1, 2, 0]), verbose=0)
     model.save(tmp_path / "m.keras")
-    assert np.array_equal(predictions(zoo.load(tmp_path / "m.keras")), predictions(model))
+    again = zoo.load(tmp_path / "m.keras")
+    assert np.array_equal(predictions(again), predictions(model))
+    assert again.optimizer.built is fitted
+    mine, theirs = ([keras.ops.convert_to_numpy(v) for v in m.optimizer.variables] for m in (model, again))
+    assert all(np.array_equal(a, b) for a, b in zip(mine, theirs, strict=True))
+    assert np.isfinite(again.fit(IMAGES, np.array([0, 1, 2, 0]), verbose=0).history["loss"]).all()
+
+
+def test_a_keras_file_loads_in_safe_mode(tmp_path):
+    zoo.build("probe_small", recipe="plain").save(tmp_path / "m.keras")
     x = keras.Input((2,))
     keras.Model(x, layers.Lambda(lambda v: v * 2)(x)).save(tmp_path / "code.keras")
     with pytest.raises(IntegrityError, match="holds code, which is not run"):
