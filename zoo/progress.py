@@ -57,9 +57,11 @@ def console(quiet=False):
     """Returns the console that zoo prints to."""
     from rich.console import Console
 
-    return Console(quiet=quiet)
+    return Console(quiet=quiet, emoji=False, markup=False, highlight=False)
 
 
-def say(console, text):
-    """Prints a line as it is: not wrapped, so that it can be copied and searched, and without coloured numbers."""
-    console.print(text, highlight=False, soft_wrap=True)
+def say(console, text, strong="", rest=""):
+    """Prints a line as it is, `strong` in bold: not wrapped, so that it can be copied and searched."""
+    from rich.text import Text
+
+    console.print(Text.assemble(text, (strong, "bold"), rest), soft_wrap=True)

@@ -86,35 +86,73 @@ def train(
         StoreError: the run folder cannot be written.
     """
     chosen = read_recipe(recipe if recipe is not None else _own_recipe(model))
-    settings = {
-        "epochs": _positive("epochs", chosen.setting("epochs", epochs, EPOCHS)),
-        "batch_size": _positive("batch_size", chosen.setting("batch_size", batch_size, BATCH_SIZE)),
-        "seed": _whole("seed", seed),
-        "keep": _one_of("keep", keep, ("best", "last")),
-        "precision": _precision(mixed_precision),
-        "jit": jit,
-        "deterministic": bool(deterministic),
-    }
-    if isinstance(model, str):
-        builder, variant, _ = resolve(model, arguments)
-        resolve(variant, chosen.builder_arguments(builder, variant, arguments))
-    elif arguments or weights:
-        raise invalid("builder arguments and weights belong to a model given by name", sorted(arguments) or weights)
-    out = Path(out) if out is not None else None
-    if resume and out is None:
-        raise invalid("resume=True needs to know which run", works="Pass out=, the run folder.")
-    if out is not None:
-        _check_folder(out, resume)
+    settings = _settings(chosen, epochs, batch_size, seed, keep, mixed_precision, jit, deterministic)
+    _check_model(model, chosen, weights, arguments)
+    out = _checked_folder(out, resume)
     dataset = load_data(data, **(data_options or {}))
-    with _policy(settings["precision"], settings["deterministic"]):
-        keras.utils.set_random_seed(settings["seed"])
-        start = _start_model(model, dataset, chosen, weights, arguments)
-        compiled = chosen.compile(start, **({} if jit is None else {"jit_compile": jit}))
+    with _policy(settings):
+        compiled = _compiled(model, dataset, chosen, settings, weights, arguments)
         folder = make_folder(out if out is not None else _unused(compiled.zoo_spec.name, dataset.name))
         with locked(folder / ".lock", wait_seconds=0):
             session = _Session(compiled, dataset, chosen, settings, folder, quiet=quiet, tensorboard=tensorboard)
             session.command = _command(model, data, chosen, settings, data_options, weights, arguments)
             return session.run(resume)
+
+
+def planned(
+    model,
+    data,
+    *,
+    recipe=None,
+    epochs=None,
+    batch_size=None,
+    seed=0,
+    out=None,
+    resume=False,
+    keep="best",
+    mixed_precision=None,
+    jit=None,
+    deterministic=True,
+    data_options=None,
+    weights=None,
+    **arguments,
+):
+    """Says in words and numbers what `train` would do, having checked what it checks; trains and writes nothing.
+
+    Args:
+        As `train`.
+
+    Returns:
+        Several lines of text.
+
+    Raises:
+        As `train`, before training.
+    """
+    chosen = read_recipe(recipe if recipe is not None else _own_recipe(model))
+    settings = _settings(chosen, epochs, batch_size, seed, keep, mixed_precision, jit, deterministic)
+    _check_model(model, chosen, weights, arguments)
+    out = _checked_folder(out, resume)
+    dataset = load_data(data, **(data_options or {}))
+    with _policy(settings):
+        compiled = _compiled(model, dataset, chosen, settings, weights, arguments)
+        spec, steps = compiled.zoo_spec, steps_per_epoch(dataset.train, settings["batch_size"])
+        sizes = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits.items())
+        trainable = sum(math.prod(v.shape) for v in compiled.trainable_variables)
+        explained = chosen.explain(plain(compiled))
+    shape = "x".join(map(str, compiled.input_shape[1:]))
+    said = ", ".join(f"{k}={v!r}" for k, v in spec.arguments.items())
+    return "\n".join(
+        [
+            f"model: {spec.name}, {compiled.count_params():,} weights ({trainable:,} trainable), input {shape}",
+            f"arguments: {said}",
+            f"data: {dataset.name}, {sizes} examples, {len(dataset.labels)} classes",
+            f"training: {settings['epochs']} epochs of {steps:,} steps, batches of {settings['batch_size']}, "
+            f"seed {settings['seed']}, {settings['precision']}",
+            f"folder: {out if out is not None else _unused(spec.name, dataset.name)}",
+            f"recipe: {chosen}",
+            explained,
+        ]
+    )
 
 
 def finetune(model, data, *, recipe=None, freeze=False, data_options=None, **options):
@@ -135,12 +173,14 @@ def finetune(model, data, *, recipe=None, freeze=False, data_options=None, **opt
         InvalidArgument, IntegrityError: as `zoo.load`.
     """
     chosen = read_recipe(recipe or "plain")
-    keras.utils.set_random_seed(_whole("seed", options.get("seed", 0)))  # the new head's values come from the seed
+    precision = _precision(options.get("mixed_precision"))
     with _origin(model) as (spec, assets, weights, parent):
         dataset = load_like(data, spec.preprocessing, assets, **(data_options or {}))
         check_task(spec.task, spec.name, dataset)
         arguments = spec.arguments | {"num_classes": _num_classes(spec, dataset)}
-        fresh = build_plain(spec.name, arguments)
+        with _policy({"precision": precision, "deterministic": False}):
+            keras.utils.set_random_seed(_whole("seed", options.get("seed", 0)))  # the new head's values come from it
+            fresh = build_plain(spec.name, arguments)
         head = [v for layer in head_layers(fresh) for v in layer.weights]
         initial = [keras.ops.convert_to_numpy(v).copy() for v in head]
         load_weights(fresh, weights, ignore_head=True)
@@ -152,6 +192,9 @@ def finetune(model, data, *, recipe=None, freeze=False, data_options=None, **opt
         heads = head_layers(fresh)
         for layer in fresh.layers:
             layer.trainable = layer in heads
+    if parent["ref"] and isinstance(data, (str, Path)):
+        words = ["zoo", "finetune", parent["ref"], str(data), *(["--freeze"] if freeze else [])]
+        fresh.zoo_command = shlex.join(words + _repeated("--data-option", data_options))
     return train(fresh, dataset, recipe=chosen, data_options=None, **options)
 
 
@@ -258,7 +301,7 @@ class _Session:
         order = {"seed": settings["seed"], "epochs": epochs, "initial_epoch": done, "augment": plan.augment}
         batches = feed(dataset.train, batch_size, **order)
         words = f"{self.spec.name} ({self.model.count_params():,} weights) on {dataset.name}, {self.recipe}"
-        say(self.console, f"[bold]{words}[/bold], {len(dataset.train):,} examples, seed {settings['seed']}")
+        say(self.console, "", words, f", {len(dataset.train):,} examples, seed {settings['seed']}")
         try:
             with plain_errors():
                 self.model.fit(
@@ -296,7 +339,9 @@ class _Session:
         test = self.metrics["test"]
         say(
             self.console,
-            f"test accuracy [bold]{test['accuracy']:.2%}[/bold], loss {test['loss']:.4f}, on {test['examples']:,} "
+            "test accuracy ",
+            f"{test['accuracy']:.2%}",
+            f", loss {test['loss']:.4f}, on {test['examples']:,} "
             f"examples; weights of epoch {self.best['epoch']}; {self.seconds:.0f} s; {self.folder}",
         )
         return Run(self.folder)
@@ -404,6 +449,60 @@ def _tensorboard(folder):
 # Before training
 
 
+def _settings(chosen, epochs, batch_size, seed, keep, mixed_precision, jit, deterministic):
+    """Returns the checked settings of a training, those of the recipe where nothing was given."""
+    if jit and deterministic and keras.backend.backend() == "tensorflow":
+        works = "Pass deterministic=False (--no-deterministic) too, or leave out jit."
+        raise invalid("jit=True needs deterministic=False: TensorFlow does not repeat compiled steps", jit, works)
+    return {
+        "epochs": _positive("epochs", chosen.setting("epochs", epochs, EPOCHS)),
+        "batch_size": _positive("batch_size", chosen.setting("batch_size", batch_size, BATCH_SIZE)),
+        "seed": _whole("seed", seed),
+        "keep": _one_of("keep", keep, ("best", "last")),
+        "precision": _precision(mixed_precision),
+        "jit": jit,
+        "deterministic": bool(deterministic),
+    }
+
+
+def _check_model(model, chosen, weights, arguments):
+    """Refuses a name or an argument that does not exist, before the data is read."""
+    if isinstance(model, str):
+        builder, variant, _ = resolve(model, arguments)
+        resolve(variant, chosen.builder_arguments(builder, variant, arguments))
+    elif arguments or weights:
+        raise invalid("builder arguments and weights belong to a model given by name", sorted(arguments) or weights)
+
+
+def _checked_folder(out, resume):
+    """Returns the run folder as a `Path`, or None where nobody gave one."""
+    if out is None and resume:
+        raise invalid("resume=True needs to know which run", works="Pass out= (--out), the run folder.")
+    if out is None:
+        return None
+    _check_folder(Path(out), resume)
+    return Path(out)
+
+
+def _compiled(model, dataset, chosen, settings, weights, arguments):
+    """Returns the compiled model that training starts from."""
+    keras.utils.set_random_seed(settings["seed"])
+    start = _start_model(model, dataset, chosen, weights, arguments)
+    if not isinstance(model, str):
+        _check_precision(start, settings["precision"])
+    return chosen.compile(start, **({} if settings["jit"] is None else {"jit_compile": settings["jit"]}))
+
+
+def _check_precision(model, wanted):
+    """Refuses a finished model that computes in another precision than the run would record."""
+    found = {layer.dtype_policy.name for layer in model.layers if layer.weights} - {wanted}
+    if found:
+        works = "Give the model by name, or build it after keras.config.set_dtype_policy(...) and pass the same here."
+        raise invalid(
+            f"mixed precision is settled when a model is built; this one computes in {found.pop()}", wanted, works
+        )
+
+
 def _own_recipe(model):
     own = None if isinstance(model, str) else getattr(model, "recipe", None)
     return own if own is not None else "plain"
@@ -464,26 +563,31 @@ def _better(row, best):
 
 
 def _command(model, data, chosen, settings, data_options, weights, arguments):
-    """Returns the `zoo train` command that does the same, or None for what has no name.
+    """Returns the command that does the same, or None for what has no name.
 
     Where the run was kept is left out: the record is published, and a user's folders are nobody's business.
     """
-    if not (isinstance(model, str) and isinstance(data, (str, Path))):
+    start = getattr(model, "zoo_command", None)  # of `finetune`, which trains a model it has made
+    if start is None and isinstance(model, str) and isinstance(data, (str, Path)):
+        words = ["zoo", "train", model, str(data), *(["--weights", str(weights)] if weights else [])]
+        start = shlex.join(words + _repeated("--set", arguments) + _repeated("--data-option", data_options))
+    if start is None:
         return None
-    words = ["zoo", "train", model, str(data), "--recipe", str(chosen)]
+    words = ["--recipe", str(chosen)]
     for name in ("epochs", "batch_size", "seed"):
         words += [f"--{name.replace('_', '-')}", str(settings[name])]
-    words += ["--weights", str(weights)] if weights else []
     words += ["--keep", settings["keep"]] if settings["keep"] != "best" else []
     if settings["precision"] != "float32":
         words += ["--mixed-precision", settings["precision"].removeprefix("mixed_")]
     if settings["jit"] is not None:
         words.append("--jit" if settings["jit"] else "--no-jit")
     words += [] if settings["deterministic"] else ["--no-deterministic"]
-    for option, rows in (("--set", arguments), ("--data-option", data_options or {})):
-        for name, value in sorted(rows.items()):
-            words += [option, f"{name}={value!r}"]
-    return shlex.join(words)
+    return f"{start} {shlex.join(words)}"
+
+
+def _repeated(option, rows):
+    """Returns the words that give each of some settings to a command."""
+    return [word for name, value in sorted((rows or {}).items()) for word in (option, f"{name}={value!r}")]
 
 
 def _positive(name, value):
@@ -512,20 +616,32 @@ def _precision(value):
 
 
 @contextlib.contextmanager
-def _policy(precision, deterministic):
-    """Sets precision and determinism for one training."""
+def _policy(settings):
+    """Sets precision and determinism for one training, and puts back what was there."""
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(precision)
-    backend = keras.backend.backend()
-    if deterministic and backend == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.experimental.enable_op_determinism()
-    elif deterministic and backend == "torch":
-        import torch
-
-        torch.use_deterministic_algorithms(True, warn_only=True)
+    keras.config.set_dtype_policy(settings["precision"])
+    undo = _be_deterministic() if settings["deterministic"] else None
     try:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+        if undo is not None:
+            undo()
+
+
+def _be_deterministic():
+    """Demands repeatable operations of the backend. Returns the function that undoes it, or None."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        from tensorflow.python.framework import config
+
+        if not config.is_op_determinism_enabled():
+            config.enable_op_determinism()
+            return config.disable_op_determinism
+    elif backend == "torch":
+        import torch
+
+        if not torch.are_deterministic_algorithms_enabled():
+            torch.use_deterministic_algorithms(True, warn_only=True)
+            return lambda: torch.use_deterministic_algorithms(False)
+    return None

@@ -221,11 +221,15 @@ def train(
         "mixed_precision": mixed_precision,
         "jit": jit,
         "deterministic": deterministic,
-        "tensorboard": tensorboard,
-        "quiet": quiet,
+        "data_options": data_options,
+        "weights": weights,
     }
-    call = _dry_run if dry_run else zoo.train
-    call(model, data, data_options=data_options, weights=weights, **said, **arguments)
+    if dry_run:
+        from zoo.training import planned
+
+        screen.line(planned(model, data, **said, **arguments))
+    else:
+        zoo.train(model, data, tensorboard=tensorboard, quiet=quiet, **said, **arguments)
 
 
 def _completed(model, data, arguments, data_options, said):
@@ -244,12 +248,6 @@ def _completed(model, data, arguments, data_options, said):
         works = "Write `zoo train MODEL DATA`, or `zoo train --recipe NAME` with a recipe that has both (zoo recipes)."
         raise invalid(f"`zoo train` needs {' and '.join(missing)}", works=works)
     return model, data, arguments, data_options
-
-
-def _dry_run(model, data, **options):
-    from zoo.training import planned
-
-    screen.line(planned(model, data, **options))
 
 
 @app.command()
