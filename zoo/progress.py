@@ -57,7 +57,7 @@ def console(quiet=False):
     """Returns the console that zoo prints to."""
     from rich.console import Console
 
-    return Console(quiet=quiet, emoji=False, markup=False, highlight=False)
+    return Console(quiet=quiet, emoji=False, highlight=False)
 
 
 def say(console, text, strong="", rest=""):
