@@ -134,7 +134,8 @@ def draw_curves(histories, path, *, title):
                           label="validation" if single else f"{label}, validation")  # fmt: skip
             else:
                 axis.plot(epochs, [row[name] for row in rows], color=colour, lw=1.8, marker=mark, label=label)
-        axis.set_title(name.replace("_", " "), fontsize=11)
+        own = " (each recipe's own)" if name == "loss" and len(histories) > 1 else ""  # focal loss is not cross-entropy
+        axis.set_title(name.replace("_", " ") + own, fontsize=11)
         axis.set_xlabel("epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.25)
