@@ -24,6 +24,7 @@ def text_net(num_classes=1, *, vocab_size=20, sequence_length=6):
     tokens = keras.Input((sequence_length,), dtype="int32", name="tokens")
     x = layers.Embedding(vocab_size, 4, mask_zero=True, name="embedding")(tokens)
     x = layers.LSTM(4, name="lstm")(x)
+    x = layers.Dropout(0.1, name="drop")(x)
     model = keras.Model(tokens, layers.Dense(num_classes, name="logits")(x), name="text_net")
     return attach(model, Spec("text_net", {}, "text_classification"))
 

@@ -120,7 +120,7 @@ def test_two_bundles_that_disagree_conflict_until_one_is_overridden(named):
 
 def test_a_bundle_that_contains_itself(named):
     named(one="two+focal", two="one")
-    with pytest.raises(InvalidArgument, match="recipe 'one' contains itself.*one -> two -> one"):
+    with pytest.raises(InvalidArgument, match=r"recipe 'one' contains itself.*one -> two -> one"):
         zoo.recipe("one")
 
 
@@ -177,7 +177,7 @@ def test_a_missing_recipe_file(tmp_path):
 
 def test_a_recipe_file_named_like_a_trick_is_refused(named):
     named(focal="warmup")
-    with pytest.raises(Conflict, match="recipes/focal.toml has the name of a trick"):
+    with pytest.raises(Conflict, match=r"recipes/focal.toml has the name of a trick"):
         zoo.list_recipes()
 
 
@@ -364,9 +364,9 @@ def test_a_plan_needs_to_know_the_model():
     with pytest.raises(InvalidArgument, match="'loose' does not say which zoo builder made it"):
         zoo.recipe("focal").plan(loose)
     assert zoo.recipe("focal").plan(loose, task="image_classification").heads[0].units == 3
-    with pytest.raises(InvalidArgument, match="no training plan is known for this task. Received: 'detection'"):
+    with pytest.raises(InvalidArgument, match=r"no training plan is known for this task. Received: 'detection'"):
         zoo.recipe("focal").plan(loose, task="detection")
-    with pytest.raises(InvalidArgument, match="needs a Functional keras.Model"):
+    with pytest.raises(InvalidArgument, match=r"needs a Functional keras.Model"):
         zoo.recipe("focal").plan(keras.Sequential([keras.layers.Dense(3)]), task="image_classification")
     spatial = keras.Model(image, keras.layers.Reshape((2, 2))(image))
     with pytest.raises(InvalidArgument, match=r"must have shape \(batch, classes\)"):

@@ -1,5 +1,6 @@
 """Augmentation for `model.fit(x, y)`: what a recipe declares runs in tf.data, whatever the backend that trains."""
 
+import math
 import random
 
 from zoo.errors import MissingDependency, invalid
@@ -29,14 +30,16 @@ def augmented(functions, x, y, batch_size, options):
     if isinstance(x, tf.data.Dataset):
         data = x
     elif isinstance(x, np.ndarray) and isinstance(y, np.ndarray):
-        for name in ("validation_split", "sample_weight", "class_weight"):
-            if options.get(name):
-                raise invalid(
-                    f"`{name}` cannot be used with a recipe that augments arrays", works="Pass a tf.data.Dataset."
-                )
-        data = tf.data.Dataset.from_tensor_slices((x, y))
+        columns = [x, y] if (weights := options.pop("sample_weight", None)) is None else [x, y, np.asarray(weights)]
+        if share := options.pop("validation_split", 0):
+            first = math.floor(len(x) * (1 - share))  # as Keras splits: the last examples are held out
+            if not 0 < first < len(x):
+                raise invalid(f"`validation_split` of {len(x):,} examples leaves one part empty", share)
+            options["validation_data"] = tuple(c[first:] for c in columns)
+            columns = [c[:first] for c in columns]
+        data = tf.data.Dataset.from_tensor_slices(tuple(columns))
         if options.pop("shuffle", True):
-            data = data.shuffle(len(x), seed=seed)
+            data = data.shuffle(len(columns[0]), seed=seed)
         data = data.batch(batch_size or 32)
     else:
         raise invalid("a recipe that augments needs NumPy arrays or a tf.data.Dataset", type(x).__name__)
@@ -55,4 +58,4 @@ def augmented(functions, x, y, batch_size, options):
             images, labels = function(images, labels, seeds)
         return images, labels, *rest
 
-    return data.repeat().enumerate().map(augment), None, None, options
+    return data.repeat().enumerate().map(augment).prefetch(2), None, None, options

@@ -22,17 +22,15 @@ def average_length(step, beta_2):
     """Returns rho_t, the length of the moving average after `step` steps: the paper's section 3.3.
 
     rho_t = rho_inf - 2 t b^t / (1 - b^t) is a small difference of large numbers, 5 out of 20,000 where beta_2 is
-    0.9999, and wrong by half a step in float32. With a = -log(b) and x = a t the fraction is 2/a times x / (e^x - 1),
-    whose first two terms, 1 - x / 2, are taken out here.
+    0.9999, and wrong by half a step in float32. With a = -log(b) and x = a t the fraction is 2/a times x / (e^x - 1);
+    where x is small that is a series, 1 - x / 2 + x^2 / 12 - ..., whose first two terms are taken out here.
     """
     a = -math.log(beta_2)
     x = a * step
-    rest = ops.where(  # x / (e^x - 1) - 1 + x / 2
-        x < 1.0,
-        x**2 / 12.0 - x**4 / 720.0 + x**6 / 30240.0 - x**8 / 1209600.0,
-        x / ops.expm1(ops.maximum(x, 1.0)) - 1.0 + x / 2.0,
-    )
-    return (2.0 / (1.0 - beta_2) - 1.0 - 2.0 / a) + step - 2.0 / a * rest
+    longest = 2.0 / (1.0 - beta_2) - 1.0
+    rest = x**2 / 12.0 - x**4 / 720.0 + x**6 / 30240.0 - x**8 / 1209600.0
+    early = (longest - 2.0 / a) + step - 2.0 / a * rest
+    return ops.where(x < 1.0, early, longest - 2.0 * step / ops.expm1(ops.maximum(x, 1.0)))
 
 
 @keras.saving.register_keras_serializable("zoo")
