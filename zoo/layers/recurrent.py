@@ -1,9 +1,21 @@
 """The text classifier that recurrent families share: embedding, recurrent layers, pooling, logits."""
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from zoo.layers.ends import choice, logits_layer, positive, rate, token_input
+
+
+def both_ways(recurrent, units, sequences, x, mask, *, name):
+    """One layer that reads forwards and one that reads backwards, joined: (B, T, 2U) for `sequences`, else (B, 2U).
+
+    `keras.layers.Bidirectional` would do the same, but gives its weights other paths when it is loaded from a file.
+    """
+    forwards = recurrent(units, return_sequences=sequences, name=f"{name}_forwards")(x, mask=mask)
+    backwards = recurrent(units, return_sequences=sequences, go_backwards=True, name=f"{name}_backwards")(x, mask=mask)
+    if sequences:
+        backwards = ops.flip(backwards, axis=1)
+    return layers.Concatenate(name=name)([forwards, backwards])
 
 
 def recurrent_classifier(
@@ -47,15 +59,16 @@ def recurrent_classifier(
     rate(drop_rate=drop_rate)
     choice(("mean", "last"), pool=pool)
     tokens = token_input(sequence_length)
+    words = ops.not_equal(tokens, 0)  # (B, T), handed on by name, as a flip in time would lose it
     x = layers.Embedding(vocab_size, embed_dim, mask_zero=True, name="embedding")(tokens)  # (B, T, E)
     x = layers.Dropout(drop_rate, name="embedding_drop")(x)
     for i in range(1, num_layers + 1):
-        sequences = pool == "mean" or i < num_layers
-        layer = recurrent(units, return_sequences=sequences, name=f"{name}{i}")
+        sequences = pool == "mean" or i < num_layers  # (B, T, U), or the final state (B, U)
         if bidirectional:
-            layer = layers.Bidirectional(layer, name=f"bidirectional{i}")
-        x = layer(x)  # (B, T, U), the last one (B, U) when its final state is wanted; twice U in two directions
+            x = both_ways(recurrent, units, sequences, x, words, name=f"{name}{i}")
+        else:
+            x = recurrent(units, return_sequences=sequences, name=f"{name}{i}")(x, mask=words)
     if pool == "mean":
-        x = layers.GlobalAveragePooling1D(name="pool")(x)
+        x = layers.GlobalAveragePooling1D(name="pool")(x, mask=words)
     x = layers.Dropout(drop_rate, name="drop")(x)
     return keras.Model(tokens, logits_layer(num_classes)(x), name=name)

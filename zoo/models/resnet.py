@@ -11,6 +11,7 @@ import functools
 import keras
 from keras import layers, ops
 
+from zoo.errors import invalid
 from zoo.layers.ends import choice, image_input, logits_layer, positive
 from zoo.registry import register
 
@@ -105,6 +106,8 @@ def resnet(
     Raises:
         InvalidArgument: a size is not positive, or a word is not one of those above.
     """
+    if not blocks:
+        raise invalid("`blocks` needs at least one stage", blocks)
     positive(filters=filters, **{f"blocks[{i}]": count for i, count in enumerate(blocks)})
     choice(("3x3", "7x7"), stem=stem)
     choice(("pad", "projection"), shortcut=shortcut)

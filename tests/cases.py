@@ -1,0 +1,63 @@
+"""One row per model: small arguments, shapes, exact parameter counts. `tests/test_models.py` runs every row.
+
+Counts hold every weight, trainable or not, as `keras.Model.count_params` does; `published` is what the paper or the
+reference implementation states for the default arguments, in trainable weights.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model at a size that tests in a second.
+
+    Attributes:
+        name: of the variant.
+        arguments: small ones for `zoo.build`.
+        input_shape: of one example; a text model takes token ids.
+        output_shape: of one example.
+        parameters: at these arguments.
+        published: trainable parameters at the default arguments, or None where nobody published them.
+        id: of the row, where a variant has several.
+    """
+
+    name: str
+    arguments: dict
+    input_shape: tuple
+    output_shape: tuple
+    parameters: int
+    published: int | None = None
+    id: str = ""
+
+    def __str__(self):
+        return self.id or self.name
+
+
+CIFAR = {"blocks": (1, 1), "image_shape": (8, 8, 3), "filters": 4, "num_classes": 3}
+IMAGENET = {"blocks": (1, 1), "image_shape": (32, 32, 3), "filters": 4, "num_classes": 3}
+VIT = {"image_shape": (8, 8, 1), "patch_size": 4, "embed_dim": 8, "depth": 2, "num_heads": 2, "num_classes": 3}
+TEXT = {"vocab_size": 40, "sequence_length": 7, "embed_dim": 6, "units": 5, "drop_rate": 0.0}
+DEEP = {"num_layers": 2, "bidirectional": True, "drop_rate": 0.1, "num_classes": 3}
+
+CASES = [
+    Case("softmax", {"image_shape": (4, 4, 2), "num_classes": 3}, (4, 4, 2), (3,), 99, 7_850),
+    Case("resnet20", CIFAR | {"blocks": (1, 1, 1)}, (8, 8, 3), (3,), 5_007, 269_722),
+    Case("resnet32", CIFAR | {"blocks": (2, 1)}, (8, 8, 3), (3,), 1_719, 464_154),
+    Case("resnet44", CIFAR, (8, 8, 3), (3,), 1_399, 658_586),
+    Case("resnet56", CIFAR | {"shortcut": "projection"}, (8, 8, 3), (3,), 1_463, 853_018),
+    Case("resnet110", CIFAR | {"num_classes": 1}, (8, 8, 3), (1,), 1_381, 1_727_962),
+    Case("resnet18", IMAGENET, (32, 32, 3), (3,), 1_943, 11_689_512),
+    Case("resnet34", IMAGENET | {"blocks": (1, 2)}, (32, 32, 3), (3,), 3_159, 21_797_672),
+    Case("resnet50", IMAGENET, (32, 32, 3), (3,), 2_943, 25_557_032),
+    Case("resnet50", IMAGENET | {"flavour": "keras"}, (32, 32, 3), (3,), 2_943, id="resnet50_keras"),
+    Case("resnet101", IMAGENET | {"blocks": (1,)}, (32, 32, 3), (3,), 1_103, 44_549_160),
+    Case("resnet152", IMAGENET | {"shortcut": "pad"}, (32, 32, 3), (3,), 2_175, 60_192_808),
+    Case("vit_tiny", VIT, (8, 8, 1), (3,), 1_971, 5_717_416),
+    Case("vit_small", VIT | {"pool": "mean", "num_classes": 1}, (8, 8, 1), (1,), 1_937, 22_050_664),
+    Case("vit_base", VIT | {"depth": 1, "drop_rate": 0.1, "drop_path_rate": 0.1}, (8, 8, 1), (3,), 1_099, 86_567_656),
+    Case("vit_large", VIT | {"depth": 1, "mlp_ratio": 2.0}, (8, 8, 1), (3,), 827, 304_326_632),
+    Case("lstm", TEXT, (7,), (1,), 486),
+    Case("lstm", TEXT | DEEP, (7,), (3,), 1_393, id="lstm_deep"),
+    Case("gru", TEXT, (7,), (1,), 441),
+    Case("gru", TEXT | {"pool": "last", "bidirectional": True}, (7,), (1,), 641, id="gru_last"),
+]
