@@ -53,10 +53,11 @@ def _run(arguments, screen):
 
     from zoo.cli.app import app, reworded
 
-    warnings.showwarning = screen.warning
     command = typer.main.get_command(app)
     try:
-        return command.main(args=arguments, prog_name="zoo", standalone_mode=False) or 0
+        with warnings.catch_warnings():
+            warnings.showwarning = screen.warning
+            return command.main(args=arguments, prog_name="zoo", standalone_mode=False) or 0
     except TyperException as error:
         screen.error(reworded(error))
         return USER_ERROR

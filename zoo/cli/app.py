@@ -25,7 +25,7 @@ app = typer.Typer(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich" if screen.in_terminal() else None,
+    rich_markup_mode=None,  # its panels leave a terminal of 80 columns a dozen for the text
 )
 
 
@@ -329,7 +329,7 @@ def evaluate(
 def predict(
     ref: options.Reference,
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT...", help="Image files or texts; - reads one per line from stdin.")
+        list[str], typer.Argument(metavar="INPUT", help="Image files or texts; - reads one per line from stdin.")
     ],
     top: Annotated[int, typer.Option("--top", "-k", min=1, help="How many labels each.")] = 3,
     as_json: options.AsJson = False,

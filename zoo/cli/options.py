@@ -42,17 +42,27 @@ DataOption = Annotated[
 RecipeText = Annotated[
     str | None,
     typer.Option(
-        "--recipe", "-r", help="Tricks and named recipes joined by +, such as 'focal+warmup'.", autocompletion=recipes
+        "--recipe",
+        "-r",
+        metavar="RECIPE",
+        help="Tricks and named recipes joined by +, such as 'focal+warmup'.",
+        autocompletion=recipes,
     ),
 ]
-Epochs = Annotated[int | None, typer.Option("--epochs", "-e", min=1, help="By default the recipe's, else 20.")]
-BatchSize = Annotated[int | None, typer.Option("--batch-size", "-b", min=1, help="By default the recipe's, else 32.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Of weights, order, dropout and augmentation.")]
+Epochs = Annotated[
+    int | None,
+    typer.Option("--epochs", "-e", metavar="N", min=1, help="By default the recipe's, else 20.", show_default=False),
+]
+BatchSize = Annotated[
+    int | None, typer.Option("--batch-size", "-b", metavar="N", min=1, help="By default the recipe's, else 32.")
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of weights, order, dropout and augmentation.")]
 Out = Annotated[
-    Path | None, typer.Option("--out", "-o", help="Run folder; by default runs/MODEL.DATA.", show_default=False)
+    Path | None,
+    typer.Option("--out", "-o", metavar="FOLDER", help="Run folder; by default runs/MODEL.DATA.", show_default=False),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue the run in --out exactly where it stopped.")]
-Keep = Annotated[Literal["best", "last"], typer.Option("--keep", help="Weights to keep: of which epoch.")]
+Keep = Annotated[Literal["best", "last"], typer.Option("--keep", help="Weights of the best or the last epoch.")]
 MixedPrecision = Annotated[
     Literal["bfloat16", "float16"] | None, typer.Option("--mixed-precision", help="Compute in 16 bits.")
 ]

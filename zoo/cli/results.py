@@ -30,7 +30,8 @@ def run(folder, as_json):
         [
             ("model", f"{record['model']['name']}, {record['parameters']:,} weights"),
             ("recipe", record["recipe"]),
-            ("data", f"{record['data']['name']}, {record['data']['fingerprint']}"),
+            ("data", record["data"]["name"]),
+            ("fingerprint", record["data"]["fingerprint"]),
             ("epochs", epochs),
             *metrics,
             ("seed", record["seed"]),

@@ -151,14 +151,14 @@ def _labelled(label, text, style):
 
 
 def count(number):
-    """Returns a number in three digits: 25.6M, 7,850."""
+    """Returns a number in three digits, from 10,000 on with a letter: 7,850, 25.6M."""
     if number is None:
         return "-"
-    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if number >= size:
-            scaled = number / (1e3 if letter == "k" else size)
-            return f"{scaled:.3g}{letter}" if scaled < 1000 else f"{scaled:.0f}{letter}"
-    return f"{number:,}"
+    if number < 10_000:
+        return f"{number:,}"
+    rounded = float(f"{number:.3g}")
+    size, letter = next((s, x) for s, x in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")) if rounded >= s)
+    return f"{rounded / size:.10g}{letter}"
 
 
 def shape(sizes):
