@@ -22,9 +22,9 @@ test-backends: .venv/backends
 	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/test_models.py tests/test_tricks.py tests/test_compiled.py tests/test_training.py
 	KERAS_BACKEND=torch $(BIN)/python -m pytest tests/test_models.py tests/test_tricks.py tests/test_compiled.py tests/test_training.py
 
-# Rewrites the generated part of registry.json from the code.
+# Rewrites what follows from the code: registry.json and the tables of the README.
 registry: .venv/ready
-	$(BIN)/python -m zoo.registry
+	$(BIN)/python -m zoo.indexing
 
 .venv/ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

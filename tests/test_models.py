@@ -20,6 +20,7 @@ from zoo.flops import count_flops
 
 EVERY_CASE = pytest.mark.parametrize("case", CASES, ids=str)
 BATCH = 6
+JIT = keras.backend.backend() == "jax"  # which would otherwise compile each operation by itself
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -98,7 +99,7 @@ def test_every_weight_learns_and_one_batch_can_be_overfitted(case):
     x, y = batch_of(case)
     binary = case.output_shape == (1,)
     loss = (keras.losses.BinaryCrossentropy if binary else keras.losses.SparseCategoricalCrossentropy)(from_logits=True)
-    model.compile(keras.optimizers.Adam(0.02), loss, jit_compile=False)
+    model.compile(keras.optimizers.Adam(0.02), loss, jit_compile=JIT)
     before = values(model)
     model.fit(x, y, batch_size=BATCH, verbose=0)
     after = values(model)
@@ -163,13 +164,13 @@ def test_every_model_has_a_case():
 
 @pytest.mark.parametrize("name", sorted(registry.index()["models"]))
 def test_published_counts_and_the_index(name):
-    """The index says what the builders build; `python -m zoo.registry` renews it."""
+    """The index says what the builders build; `python -m zoo.indexing` renews it."""
     model = build_empty(name)
     row = registry.find_model(name)
     published = {case.name: case.published for case in CASES if case.published}
     assert published.get(name) in (None, sum(math.prod(w.shape) for w in model.trainable_variables))
     builder, _ = registry.builder_of(name)
-    expected = dataclasses.asdict(registry._registered_row(builder, name))
+    expected = dataclasses.asdict(registry.model_row(builder, name))
     expected |= {"input_shape": model.input_shape[1:], "parameters": model.count_params(), "flops": count_flops(model)}
     assert dataclasses.asdict(row) == expected
     assert row.paper is not None
@@ -228,7 +229,7 @@ def test_an_empty_model_is_zero_and_can_be_filled():
         target.assign(source)
     x, y = batch_of(case)
     np.testing.assert_array_equal(predict(empty, x), predict(full, x))
-    empty.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
+    empty.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=JIT)
     assert np.isfinite(empty.fit(x, y, verbose=0).history["loss"]).all()
 
 

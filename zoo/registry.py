@@ -1,7 +1,7 @@
 """Names: register a model or a trick, look one up, search, suggest. Imports no Keras.
 
 `registry.json` is the index: its `models` and `tricks` are generated from the files under `zoo/models` and
-`zoo/tricks` (`python -m zoo.registry`), its `weights` are one entry per published checkpoint. It lets a name be
+`zoo/tricks` (`python -m zoo.indexing`), its `weights` are one entry per published checkpoint. It lets a name be
 listed, described or refused without importing the file that implements it. What the running program registers
 itself (`@zoo.register`, `@zoo.trick`) stands beside the index.
 """
@@ -236,7 +236,18 @@ def _defaults(function, fixed):
     return {p.name: fixed.get(p.name, p.default) for p in parameters}
 
 
-def _registered_row(builder, name):
+def builders():
+    """Returns every registered `Builder`; those of files that nothing has imported yet are not among them."""
+    return list(_builders.values())
+
+
+def tricks():
+    """Returns the class of every registered trick; those of files that nothing has imported yet are not among them."""
+    return list(_tricks.values())
+
+
+def model_row(builder, name):
+    """Returns the `ModelRow` of a registered variant, without what only building it can tell."""
     documentation = inspect.getdoc(inspect.getmodule(builder.function)) or ""
     return ModelRow(
         name=name,
@@ -257,7 +268,7 @@ def _models():
     rows = {name: _indexed_row(name, entry) for name, entry in indexed.items()}
     for builder in _builders.values():
         for name in builder.variants:
-            rows.setdefault(name, _registered_row(builder, name))
+            rows.setdefault(name, model_row(builder, name))
     return rows
 
 
@@ -351,15 +362,16 @@ def list_tricks(pattern="*", *, stage=None):
         rest = {k: v for k, v in entry.items() if k not in ("module", "paper")}
         rows[name] = TrickRow(name=name, paper=_paper(entry), **rest)
     for name, cls in _tricks.items():
-        rows.setdefault(name, _registered_trick(name, cls))
+        rows.setdefault(name, trick_row(cls))
     found = [r for r in search(rows.values(), pattern) if stage in (None, r.stage)]
     return sorted(found, key=lambda r: (STAGES.index(r.stage), r.name))
 
 
-def _registered_trick(name, cls):
+def trick_row(cls):
+    """Returns the `TrickRow` of a registered trick."""
     documentation = inspect.getdoc(inspect.getmodule(cls)) or ""
     arguments = {f.name: jsonable(f.default) for f in dataclasses.fields(cls)}
-    return TrickRow(name, cls.stage, _summary(documentation), parse_paper(documentation), arguments)
+    return TrickRow(cls.name, cls.stage, _summary(documentation), parse_paper(documentation), arguments)
 
 
 def list_weights(pattern="*", *, task=None):
@@ -395,64 +407,3 @@ def info(name):
     if name in families:
         return families[name]
     raise unknown("model, trick, recipe or weights", name, {*rows, *families}, see="zoo.list_models()")
-
-
-# Generating the index
-
-
-def generate():
-    """Returns the whole index, all but its `weights` computed anew from the code. Builds every variant once."""
-    import keras
-
-    import zoo.compiled  # noqa: F401 - registers its classes with Keras
-    from zoo import factory
-    from zoo.flops import count_flops
-
-    models, tricks = {}, {}
-    for package in ("models", "tricks"):
-        for path in sorted((_PACKAGE / package).glob("[!_]*.py")):
-            importlib.import_module(f"zoo.{package}.{path.stem}")
-    for builder in _builders.values():
-        if not builder.module.startswith("zoo.models."):
-            continue
-        for name in builder.variants:
-            model = factory.build_empty(name)
-            shape = model.input_shape
-            row = dataclasses.asdict(_registered_row(builder, name))
-            row |= {
-                "module": builder.module.rpartition(".")[2],
-                "input_shape": jsonable(shape[1:]) if isinstance(shape, tuple) else None,
-                "parameters": model.count_params(),
-                "flops": count_flops(model),
-            }
-            del row["name"]
-            models[name] = dict(sorted(row.items()))
-    for name, cls in _tricks.items():
-        if cls.__module__.startswith("zoo.tricks."):
-            row = dataclasses.asdict(_registered_trick(name, cls)) | {"module": cls.__module__.rpartition(".")[2]}
-            del row["name"]
-            tricks[name] = dict(sorted(row.items()))
-    # The classes that Keras may meet in a saved file; see `zoo.announce`.
-    classes = {k: v for k, v in keras.saving.get_custom_objects().items() if k.startswith("zoo>")}
-    objects = {k: getattr(v, "module", None) or v.__module__ for k, v in sorted(classes.items())}
-    return {
-        "format": FORMAT,
-        "models": models,
-        "tricks": dict(sorted(tricks.items())),
-        "objects": objects,
-        "weights": index()["weights"],
-    }
-
-
-def main():
-    """Rewrites `registry.json` from the code."""
-    path = data_file("registry.json")
-    text = json.dumps(generate(), indent=1, ensure_ascii=False) + "\n"
-    path.write_text(text, "utf-8")
-    print(f"{path}: {len(text):,} characters")
-
-
-if __name__ == "__main__":
-    from zoo.registry import main as run  # the registry that models register in, not this __main__ copy of it
-
-    run()

@@ -1,0 +1,115 @@
+"""Generates what follows from the code: `registry.json` and the tables of the README. Run `python -m zoo.indexing`."""
+
+import dataclasses
+import importlib
+import json
+from pathlib import Path
+
+import keras
+
+import zoo.compiled  # noqa: F401  registers its classes with Keras
+from zoo import factory, registry
+from zoo.flops import count_flops
+from zoo.spec import jsonable
+
+PACKAGE = Path(__file__).parent
+README = PACKAGE.parent / "README.md"
+
+
+def generate():
+    """Returns the whole index, all but its `weights` computed anew from the code. Builds every variant once."""
+    for folder in ("models", "tricks"):
+        for path in sorted((PACKAGE / folder).glob("[!_]*.py")):
+            importlib.import_module(f"zoo.{folder}.{path.stem}")
+    builders = [b for b in registry.builders() if b.module.startswith("zoo.models.")]
+    tricks = sorted((t for t in registry.tricks() if t.__module__.startswith("zoo.tricks.")), key=lambda t: t.name)
+    # The classes that Keras may meet in a saved file; see `zoo.announce`.
+    classes = {k: v for k, v in keras.saving.get_custom_objects().items() if k.startswith("zoo>")}
+    return {
+        "format": registry.FORMAT,
+        "models": {name: _model(builder, name) for builder in builders for name in builder.variants},
+        "tricks": {t.name: _entry(registry.trick_row(t), t.__module__) for t in tricks},
+        "objects": {k: getattr(v, "module", None) or v.__module__ for k, v in sorted(classes.items())},
+        "weights": registry.index()["weights"],
+    }
+
+
+def _model(builder, name):
+    model = factory.build_empty(name)
+    shape = model.input_shape
+    counted = {
+        "input_shape": jsonable(shape[1:]) if isinstance(shape, tuple) else None,
+        "parameters": model.count_params(),
+        "flops": count_flops(model),
+    }
+    return _entry(registry.model_row(builder, name), builder.module, **counted)
+
+
+def _entry(row, module, **changes):
+    entry = dataclasses.asdict(row) | changes | {"module": module.rpartition(".")[2]}
+    del entry["name"]
+    return dict(sorted(entry.items()))
+
+
+# The README
+
+
+def models_table(entries):
+    """Returns the models of an index as a Markdown table."""
+    lines = ["| model | parameters | FLOPs | input | task | paper |", "|---|--:|--:|---|---|---|"]
+    for name, entry in entries.items():
+        paper, shape = entry["paper"], " x ".join(map(str, entry["input_shape"]))
+        task = entry["task"].replace("_", " ")
+        lines.append(
+            f"| `{name}` | {entry['parameters']:,} | {_short(entry['flops'])} | {shape} | {task} "
+            f"| [{paper['authors']}, {paper['year']}]({paper['url']}) |"
+        )
+    return "\n".join(lines)
+
+
+def tricks_table(entries):
+    """Returns the tricks of an index as a Markdown table, in the order in which they apply."""
+    lines = ["| trick | stage | what it does | arguments | paper |", "|---|---|---|---|---|"]
+    for name, entry in sorted(entries.items(), key=lambda item: (registry.STAGES.index(item[1]["stage"]), item[0])):
+        paper = entry["paper"]
+        arguments = ", ".join(f"{k}={v!r}" for k, v in entry["arguments"].items())
+        lines.append(
+            f"| `{name}` | {entry['stage']} | {entry['summary']} | `{arguments}` "
+            f"| [{paper['authors']}, {paper['year']}]({paper['url']}) |"
+        )
+    return "\n".join(lines)
+
+
+def _short(number):
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return str(number)
+
+
+def with_tables(text, found):
+    """Returns the README's text with its tables made anew from an index.
+
+    Raises:
+        ValueError: a table's marks, `<!-- models -->` to `<!-- /models -->`, are missing.
+    """
+    for name, table in (("models", models_table(found["models"])), ("tricks", tricks_table(found["tricks"]))):
+        before, opened, rest = text.partition(f"<!-- {name} -->")
+        _, closed, after = rest.partition(f"<!-- /{name} -->")
+        if not (opened and closed):
+            raise ValueError(f"the README has no <!-- {name} --> ... <!-- /{name} -->")
+        text = f"{before}{opened}\n{table}\n{closed}{after}"
+    return text
+
+
+def main():
+    """Rewrites `registry.json` and the tables of the README."""
+    found = generate()
+    path = registry.data_file("registry.json")
+    path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    README.write_text(with_tables(README.read_text("utf-8"), found), "utf-8")
+    print(f"{len(found['models'])} models and {len(found['tricks'])} tricks: {path.name}, {README.name}")
+
+
+if __name__ == "__main__":
+    main()
