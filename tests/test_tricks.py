@@ -107,9 +107,9 @@ def test_a_sigmoid_is_a_softmax_over_yes_and_no():
     z = rng.normal(0, 3, (16, 1)).astype("float32")
     t = rng.random((16, 1)).astype("float32")  # soft targets too
     both, targets = np.concatenate([z, 0 * z], 1), np.concatenate([t, 1 - t], 1)
+    t, z, targets, both = map(ops.convert_to_tensor, (t, z, targets, both))
     for loss in (lambda t, z: focal_loss(t, z, 1.7), CrossEntropy(0.1, reduction=None)):
-        one, two = loss(ops.convert_to_tensor(t), ops.convert_to_tensor(z)), loss(targets, ops.convert_to_tensor(both))
-        np.testing.assert_allclose(to_numpy(one), to_numpy(two), rtol=2e-5, atol=1e-6)
+        np.testing.assert_allclose(to_numpy(loss(t, z)), to_numpy(loss(targets, both)), rtol=2e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
@@ -343,7 +343,8 @@ def test_an_extra_pass_draws_no_dropout_seeds(recipe, net, xy):
         state.assign([7, 0])
         model.fit(*xy, batch_size=24, epochs=1, verbose=0)
         states.append(to_numpy(state).tolist())
-    assert states[0] == states[1] != [7, 0]
+    assert states[0] == states[1]
+    assert BACKEND == "torch" or states[0] != [7, 0]  # PyTorch draws from its own generator
 
 
 def test_batch_norm_statistics_see_the_plain_batch_once():
@@ -764,13 +765,14 @@ def test_augmented_arrays_keep_weights_and_hold_out_the_last_examples():
     plan = zoo.recipe("flip_crop").plan(image_net())
     from zoo.augmentation import augmented
 
-    options = {"sample_weight": weights, "validation_split": 0.25, "shuffle": False, "class_weight": {0: 2.0}}
+    options = {"sample_weight": weights, "validation_split": 0.25, "shuffle": False}
     data, _, _, left = augmented(plan.augment, x, y, 15, options)
     _, labels, kept = next(data.as_numpy_iterator())
     np.testing.assert_array_equal(labels, y[:15])
     np.testing.assert_array_equal(kept, weights[:15])
     for found, wanted in zip(left["validation_data"], (x, y, weights), strict=True):
         np.testing.assert_array_equal(found, wanted[15:])
+    options = {"class_weight": {0: 2.0, 1: 1.0, 2: 1.0}, "validation_split": 0.25}
     history = zoo.recipe("flip_crop").compile(image_net()).fit(x, y, verbose=0, **options)
     assert np.isfinite([*history.history["loss"], *history.history["val_loss"]]).all()
 

@@ -38,7 +38,7 @@ def augmented(functions, x, y, batch_size, options):
             options["validation_data"] = tuple(c[first:] for c in columns)
             columns = [c[:first] for c in columns]
         data = tf.data.Dataset.from_tensor_slices(tuple(columns))
-        if options.pop("shuffle", True):
+        if options.get("shuffle", True):
             data = data.shuffle(len(columns[0]), seed=seed)
         data = data.batch(batch_size or 32)
     else:
@@ -58,4 +58,5 @@ def augmented(functions, x, y, batch_size, options):
             images, labels = function(images, labels, seeds)
         return images, labels, *rest
 
+    options["shuffle"] = False  # done; Keras would warn that it cannot
     return data.repeat().enumerate().map(augment).prefetch(2), None, None, options

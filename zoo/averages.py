@@ -35,10 +35,10 @@ def put_back(model, kept):
 
 
 def own_buffers(model):
-    """Gives each average a buffer of its own: after `fit`, on JAX, it may share that of its weight, and the next `fit`
-    cannot donate one buffer twice.
+    """Gives each average a buffer of its own. On JAX it shares that of its weight when `fit` ends, and whatever runs
+    the model next, `evaluate` or another `fit`, deletes the buffer it was given.
     """
-    optimizer = averaging_optimizer(model)
+    optimizer = averaging_optimizer(model) if keras.backend.backend() == "jax" else None
     for average in optimizer._model_variables_moving_average if optimizer else ():
         average.assign(keras.ops.convert_to_numpy(average).copy())
 

@@ -5,6 +5,7 @@ import warnings
 import keras
 import numpy as np
 
+from zoo.averages import own_buffers
 from zoo.data.checks import finite, first_bad
 from zoo.errors import DataError, invalid
 from zoo.objectives import Recorder, Step
@@ -113,7 +114,10 @@ class ZooModel(keras.Model):
         ours = [make() for make in self._plan.callbacks]
         if self.schedule is not None:
             ours.append(_BindSchedule(epochs, kwargs.get("initial_epoch", 0)))
-        return super().fit(x, y, batch_size, epochs, verbose, self._joined(ours, callbacks), **kwargs)
+        try:
+            return super().fit(x, y, batch_size, epochs, verbose, self._joined(ours, callbacks), **kwargs)
+        finally:
+            own_buffers(self)
 
     def _joined(self, ours, theirs):
         """Returns the recipe's callbacks before the caller's, whose own list stays as it is."""
@@ -167,6 +171,8 @@ class ZooModel(keras.Model):
 
     def compile_from_config(self, config):
         if "recipe" in config:
+            if not hasattr(self, "zoo_spec"):
+                attach(self, Spec.from_json(config["zoo_spec"]))
             self.compile_recipe(config["recipe"], **config["options"])
         else:
             self.compile(**keras.saving.deserialize_keras_object(config))
@@ -233,9 +239,13 @@ def check_arrays(model, x, y, part):
     for values in inputs:
         if values.dtype.kind == "f":
             finite(values, f"{part} examples")
-    if len(model._plan.heads) != 1 or not isinstance(y, (np.ndarray, list)):
+    if len(model._plan.heads) != 1:
         return
-    labels = np.asarray(y)
+    if isinstance(y, list) and len(y) != 1:
+        raise invalid(f"the {part} labels are a list", works="Pass one array: np.array(labels).", error=DataError)
+    if not isinstance(y, np.ndarray):
+        return
+    labels = y
     if inputs and len(inputs[0]) != len(labels):
         raise DataError(f"there are {len(inputs[0]):,} {part} examples but {len(labels):,} labels.")
     if labels.dtype.kind not in "buif":

@@ -11,16 +11,13 @@ from dataclasses import dataclass
 
 import keras
 
-from zoo.averages import own_buffers, put_back, swap_in
+from zoo.averages import put_back, swap_in
 from zoo.errors import invalid
 from zoo.registry import trick
 
 
 class ValidateAverage(keras.callbacks.Callback):
     """Validates with the averaged weights, and puts the raw ones back exactly."""
-
-    def on_train_begin(self, logs=None):
-        own_buffers(self.model)
 
     def on_test_begin(self, logs=None):
         self._raw = swap_in(self.model)

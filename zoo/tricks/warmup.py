@@ -39,7 +39,7 @@ class LinearWarmup(BoundSchedule):
         return after * ops.minimum((step + 1.0) / rising, 1.0)
 
     def complaints(self, epochs):
-        if self.epochs < epochs:
+        if self.epochs <= epochs:
             return []
         return [
             f"warmup(epochs={self.epochs:g}) is longer than this fit, epochs={epochs}: the peak rate is not reached"
