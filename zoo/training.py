@@ -174,7 +174,7 @@ def finetune(model, data, *, recipe=None, freeze=False, data_options=None, **opt
     """
     chosen = read_recipe(recipe or "plain")
     precision = _precision(options.get("mixed_precision"))
-    with _origin(model) as (spec, assets, weights, parent):
+    with _origin(model) as (spec, assets, weights, ref, parent):
         dataset = load_like(data, spec.preprocessing, assets, **(data_options or {}))
         check_task(spec.task, spec.name, dataset)
         arguments = spec.arguments | {"num_classes": _num_classes(spec, dataset)}
@@ -192,15 +192,15 @@ def finetune(model, data, *, recipe=None, freeze=False, data_options=None, **opt
         heads = head_layers(fresh)
         for layer in fresh.layers:
             layer.trainable = layer in heads
-    if parent["ref"] and isinstance(data, (str, Path)):
-        words = ["zoo", "finetune", parent["ref"], str(data), *(["--freeze"] if freeze else [])]
+    if ref == parent["ref"] and ref is not None and isinstance(data, (str, Path)):  # it was not shortened
+        words = ["zoo", "finetune", ref, str(data), *(["--freeze"] if freeze else [])]
         fresh.zoo_command = shlex.join(words + _repeated("--data-option", data_options))
     return train(fresh, dataset, recipe=chosen, data_options=None, **options)
 
 
 @contextlib.contextmanager
 def _origin(model):
-    """Gives `(spec, assets, path of the weights, parent record)` of what is fine-tuned."""
+    """Gives `(spec, assets, path of the weights, reference, parent record)` of what is fine-tuned."""
     from zoo.hub import checkpoint, resolve_weights
 
     if isinstance(model, keras.Model):
@@ -208,10 +208,10 @@ def _origin(model):
         with tempfile.TemporaryDirectory() as folder:
             path = save_weights(model, Path(folder) / "weights.safetensors")
             parent = {"ref": origin.ref if origin else None, "sha256": sha256_of(path)}
-            yield spec_of(model), assets_of(model), path, parent
+            yield spec_of(model), assets_of(model), path, None, parent
     else:
         found = resolve_weights(None, model) if isinstance(model, str) else checkpoint(model)
-        yield found.spec, found.assets(), found.weights, found.parent()
+        yield found.spec, found.assets(), found.weights, found.ref, found.parent()
 
 
 # One training
@@ -321,8 +321,8 @@ class _Session:
             if not isinstance(error, StoreError):  # a full disk would hide the first error behind a second
                 self.write(picture=True)
             if isinstance(error, KeyboardInterrupt):
-                again = f"{self.command} --out {shlex.quote(str(self.folder))} --resume"
-                go_on = again if self.command else "the same call with out= and resume=True"
+                start = self.command or "the same command"
+                go_on = f"{start} --out {shlex.quote(str(self.folder))} --resume"
                 done = f"Stopped after {len(self.history)} of {epochs} epochs; {self.folder} is intact."
                 say(self.console, f"{done} Continue with: {go_on}")
             raise
@@ -495,11 +495,11 @@ def _compiled(model, dataset, chosen, settings, weights, arguments):
 
 def _check_precision(model, wanted):
     """Refuses a finished model that computes in another precision than the run would record."""
-    found = {layer.dtype_policy.name for layer in model.layers if layer.weights} - {wanted}
-    if found:
+    found = {layer.dtype_policy.name for layer in model.layers if layer.weights}
+    if wanted not in found:  # some layers, such as a head, may always compute in 32 bits
         works = "Give the model by name, or build it after keras.config.set_dtype_policy(...) and pass the same here."
         raise invalid(
-            f"mixed precision is settled when a model is built; this one computes in {found.pop()}", wanted, works
+            f"mixed precision is settled when a model is built; this one computes in {', '.join(found)}", wanted, works
         )
 
 
