@@ -10,6 +10,7 @@ import keras
 import zoo.compiled  # noqa: F401  registers its classes with Keras
 from zoo import factory, registry
 from zoo.flops import count_flops
+from zoo.recipes import list_recipes
 from zoo.spec import jsonable
 
 PACKAGE = Path(__file__).parent
@@ -80,6 +81,22 @@ def tricks_table(entries):
     return "\n".join(lines)
 
 
+def results_table(recipes):
+    """Returns what the named recipes measured as a Markdown table."""
+    lines = ["| recipe | data | test accuracy | seeds | time | what was run |", "|---|---|---|---|--:|---|"]
+    for row in recipes:
+        if row.result:
+            low, high = min(row.result["test_accuracy"]), max(row.result["test_accuracy"])
+            mean = sum(row.result["test_accuracy"]) / len(row.result["test_accuracy"])
+            spread = f" ({low:.2%} to {high:.2%})" if low != high else ""
+            seeds = ", ".join(map(str, row.seeds))
+            lines.append(
+                f"| `{row.name}` | {row.result['data']} | {mean:.2%}{spread} | {seeds} | {row.result['seconds']:.0f} s "
+                f"| `{row.result['command']}` |"
+            )
+    return "\n".join(lines)
+
+
 def _short(number):
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if number >= size:
@@ -93,7 +110,12 @@ def with_tables(text, found):
     Raises:
         ValueError: a table's marks, `<!-- models -->` to `<!-- /models -->`, are missing.
     """
-    for name, table in (("models", models_table(found["models"])), ("tricks", tricks_table(found["tricks"]))):
+    tables = {
+        "models": models_table(found["models"]),
+        "tricks": tricks_table(found["tricks"]),
+        "results": results_table(list_recipes()),
+    }
+    for name, table in tables.items():
         before, opened, rest = text.partition(f"<!-- {name} -->")
         _, closed, after = rest.partition(f"<!-- /{name} -->")
         if not (opened and closed):

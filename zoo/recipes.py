@@ -34,6 +34,8 @@ class RecipeRow:
     task: str | None = None
     settings: dict = dataclasses.field(default_factory=dict)
     result: dict = dataclasses.field(default_factory=dict)
+    seeds: tuple = ()
+    hardware: str = ""
 
 
 @dataclass(frozen=True)
@@ -340,7 +342,14 @@ def _read(path):
         except UnknownName as error:
             raise InvalidArgument(f"recipe file {path.name}: {error}") from error
     return RecipeRow(
-        name, found.get("summary", ""), found.get("tricks", PLAIN), task, settings, found.get("result", {})
+        name=name,
+        summary=found.get("summary", ""),
+        tricks=found.get("tricks", PLAIN),
+        task=task,
+        settings=settings,
+        result=found.get("result", {}),
+        seeds=tuple(found.get("seeds", ())),
+        hardware=found.get("hardware", ""),
     )
 
 
