@@ -19,12 +19,12 @@ def image_net(num_classes=3, *, drop_rate=0.1, image_shape=(6, 6, 2), norm=True)
     return attach(model, Spec("image_net", {"drop_rate": drop_rate}, "image_classification"))
 
 
-def text_net(num_classes=1, *, vocab_size=20, sequence_length=6):
+def text_net(num_classes=1, *, vocab_size=20, sequence_length=6, lstm=False, drop_rate=0.1):
     """Returns a small text classifier that masks padding, tokens (B, T) -> logits."""
     tokens = keras.Input((sequence_length,), dtype="int32", name="tokens")
     x = layers.Embedding(vocab_size, 4, mask_zero=True, name="embedding")(tokens)
-    x = layers.LSTM(4, name="lstm")(x)
-    x = layers.Dropout(0.1, name="drop")(x)
+    x = layers.LSTM(4, name="lstm")(x) if lstm else layers.GlobalAveragePooling1D(name="pool")(x)
+    x = layers.Dropout(drop_rate, name="drop")(x)
     model = keras.Model(tokens, layers.Dense(num_classes, name="logits")(x), name="text_net")
     return attach(model, Spec("text_net", {}, "text_classification"))
 

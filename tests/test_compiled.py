@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from nets import image_net, images, numpy_weights, text_net, texts
+from nets import image_net, images, linear_net, numpy_weights, text_net, texts
 
 import zoo
 from zoo.compiled import ZooModel, plain
@@ -175,20 +175,13 @@ def test_validation_split():
     assert np.isfinite(history.history["val_loss"][0])
 
 
-@pytest.mark.parametrize("recipe", ["plain", "warmup(epochs=1)+cosine"])
-def test_steps_per_execution_and_gradient_accumulation(recipe):
+@pytest.mark.skipif(BACKEND == "torch", reason="Keras has no steps_per_execution on PyTorch")
+@pytest.mark.parametrize("recipe", ["warmup(epochs=1)+cosine", "fgsm+focal+flooding+radam+ema"])
+def test_several_steps_per_execution(recipe):
     x, y = images()
     model = zoo.recipe(recipe).compile(image_net(), steps_per_execution=3)
     assert np.isfinite(model.fit(x, y, batch_size=4, epochs=2, verbose=0).history["loss"]).all()
     assert int(model.optimizer.iterations) == 12
-
-
-@tensorflow_only
-@pytest.mark.parametrize("recipe", ["fgsm", "focal+flooding+radam+ema"])
-def test_steps_per_execution_with_objectives(recipe):
-    x, y = images()
-    model = zoo.recipe(recipe).compile(image_net(), steps_per_execution=2)
-    assert np.isfinite(model.fit(x, y, batch_size=4, epochs=2, verbose=0).history["loss"]).all()
 
 
 # Tracing
@@ -232,18 +225,20 @@ def test_a_second_fit_traces_nothing_anew(recipe, monkeypatch):
 
 @tensorflow_only
 @pytest.mark.parametrize("recipe", ["fgm+warmup(epochs=1)", "fgsm+focal+flooding+radam+cosine+ema"])
-def test_xla_gives_the_same_step(recipe):
-    net, (x, y) = (text_net, texts()) if "fgm" in recipe else (lambda: image_net(drop_rate=0.0), images())
+def test_graphs_xla_and_eager_code_take_the_same_steps(recipe):
+    """In a graph the plain loss carries its weights' gradients; eagerly they are Keras's own."""
+    if "fgm" in recipe:
+        make, (x, y) = (lambda: text_net(lstm=True, drop_rate=0.0)), texts(16)
+    else:
+        make, (x, y) = (lambda: image_net(drop_rate=0.0)), images(16)
     start, losses = None, []
-    for jit in (False, True):
-        model = zoo.recipe(recipe).compile(net(), jit_compile=jit)
+    for options in ({"jit_compile": False}, {"jit_compile": True}, {"run_eagerly": True}):
+        model = zoo.recipe(recipe).compile(make(), **options)
         start = start or numpy_weights(model)
         model.set_weights(start)
-        for layer in model.layers:
-            if isinstance(layer, keras.layers.Dropout):
-                layer.rate = 0.0
         losses.append(model.fit(x, y, batch_size=8, epochs=2, shuffle=False, verbose=0).history["loss"])
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
+    np.testing.assert_allclose(losses[2], losses[0], rtol=1e-4)
 
 
 # Precision
@@ -545,7 +540,8 @@ def test_yes_or_no_labels():
     with pytest.raises(DataError, match=r"Received: \(24, 2\).*has 1 outputs"):
         model.fit(x, np.eye(2)[y], verbose=0)
     for good in (y, y[:, None], y.astype(bool), y.astype("float32"), y * 0.5 + 0.25):
-        assert np.isfinite(model.fit(x, good, verbose=0).history["loss"][0])
+        model = zoo.recipe("plain").compile(linear_net(6))
+        assert np.isfinite(model.fit(x.astype("float32"), good, verbose=0).history["loss"][0])
 
 
 def test_class_numbers_and_targets_train_alike():

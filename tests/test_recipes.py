@@ -345,7 +345,7 @@ def test_conflicts_name_both_and_what_to_write(text, message):
         ("flip_crop", text_net, "flip_crop finds no image input in model 'text_net'"),
         ("dropout", text_net, "dropout finds no dropout in model 'text_net'"),
         ("fgm(layer='embeding')", text_net, "no layer of model 'text_net' named 'embeding'. Did you mean 'embedding'"),
-        ("fgm(layer='lstm')", text_net, "fgm: layer 'lstm' is not an embedding. Received: 'LSTM'"),
+        ("fgm(layer='pool')", text_net, "fgm: layer 'pool' is not an embedding. Received: 'GlobalAv"),
         ("focal(alpha=[1, 2])", image_net, "focal: `alpha` needs 3 weights for head 'logits'"),
         ("focal(alpha=2)", text_net, "focal: `alpha` of a sigmoid head must be below 1"),
         ("dropout(rate=.5)", image_net, "dropout changes how a model is built, and this one is built already"),

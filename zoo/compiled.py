@@ -166,8 +166,12 @@ class ZooModel(keras.Model):
     def get_compile_config(self):
         if self._recipe is None:
             return super().get_compile_config()
-        built = self.optimizer.built
-        return {"recipe": self._recipe.exact, "options": dict(self._recipe_options), "optimizer_built": built}
+        return {
+            "recipe": self._recipe.exact,
+            "options": dict(self._recipe_options),
+            "optimizer_built": self.optimizer.built,
+            "zoo_spec": self.zoo_spec.to_json(),  # `clone_model` hands on this and not `get_config`
+        }
 
     def compile_from_config(self, config):
         if "recipe" in config:
