@@ -1,0 +1,264 @@
+"""One training: a compiled model, its data, and the run folder that it keeps up to date and can continue from."""
+
+import hashlib
+import json
+import math
+import shlex
+import time
+from datetime import UTC, datetime
+
+import keras
+import numpy as np
+
+from zoo import runs
+from zoo.averages import averaged_weights
+from zoo.data.feed import feed, plain_errors, steps_per_epoch
+from zoo.errors import IntegrityError, MissingDependency, NonFiniteLoss, StoreError, invalid
+from zoo.files import write_atomic
+from zoo.inference import measure
+from zoo.machine import hardware, versions
+from zoo.progress import Progress, console, say
+from zoo.runs import BEST, LAST, Run
+from zoo.weights import load_state, load_weights, save_state, save_weights
+
+
+class Session:
+    """One call of `train`: the compiled model, its data, and the folder that it keeps up to date."""
+
+    def __init__(self, model, dataset, chosen, settings, folder, *, quiet, tensorboard):
+        self.model, self.dataset, self.recipe, self.settings = model, dataset, chosen, settings
+        self.folder, self.console, self.tensorboard = folder, console(quiet), tensorboard
+        self.command = None
+        self.history, self.best, self.seconds = [], None, 0.0
+        self.status, self.metrics = "running", {}
+        self.started = datetime.now(UTC).isoformat(timespec="seconds")
+        spec = model.zoo_spec.but(labels=dataset.labels, preprocessing=dataset.preprocessing)
+        model.zoo_spec = self.spec = spec
+        self.initial = fingerprint_of(model)
+
+    # What decides the result; two runs that agree on it end with the same weights.
+
+    def identity(self):
+        spec = self.spec.to_json()
+        return self.settings | {
+            "model": {k: spec[k] for k in ("name", "arguments")},
+            "recipe": self.recipe.exact,
+            "data": self.dataset.fingerprint,
+            "initial_weights": self.initial,
+            "trainable": len(self.model.trainable_variables),
+            "backend": keras.backend.backend(),
+        }
+
+    def record(self):
+        dataset = self.dataset
+        return {
+            "format": runs.FORMAT,
+            "status": self.status,
+            "command": self.command,
+            "model": self.spec.to_json(),
+            "parameters": self.model.count_params(),
+            "recipe": str(self.recipe),
+            "recipe_exact": self.recipe.exact,
+            "data": {
+                "name": dataset.name,
+                "fingerprint": dataset.fingerprint,
+                "sizes": {name: len(split) for name, split in dataset.splits.items()},
+                "source": dataset.source,
+                "assets": sorted(dataset.assets),
+            },
+            **self.settings,
+            "versions": versions(),
+            "hardware": hardware(),
+            "started": self.started,
+            "seconds": round(self.seconds, 2),
+            "best_epoch": self.best["epoch"] if self.best else None,
+            "metrics": self.metrics,
+            "history": self.history,
+        }
+
+    def write(self, *, picture=False):
+        runs.write_record(self.folder, self.record())
+        if picture and self.history:
+            title = f"{self.spec.name} on {self.dataset.name}, {self.recipe}"
+            runs.draw_curves({str(self.recipe): self.history}, self.folder / runs.CURVES, title=title)
+
+    def run(self, resume):
+        done = self.restore() if resume and (self.folder / LAST).is_file() else 0
+        epochs = self.settings["epochs"]
+        if not done:
+            for name, content in self.dataset.assets.items():
+                write_atomic(self.folder / name, content)
+            write_atomic(self.folder / runs.CONFIG, json.dumps(self.spec.to_json(), indent=1) + "\n")
+        self.write()
+        if done < epochs:
+            self.fit(done)
+        return self.finish()
+
+    def fit(self, done):
+        settings, dataset = self.settings, self.dataset
+        batch_size, epochs = settings["batch_size"], settings["epochs"]
+        steps = steps_per_epoch(dataset.train, batch_size)
+        progress = Progress(epochs, steps, self.console)
+        callbacks = [_StopOnNonFinite(), _Keep(self), progress]
+        if self.tensorboard:
+            callbacks.append(_tensorboard(self.folder / "tensorboard"))
+        plan = self.model.plan
+        order = {"seed": settings["seed"], "epochs": epochs, "initial_epoch": done, "augment": plan.augment}
+        batches = feed(dataset.train, batch_size, **order)
+        words = f"{self.spec.name} ({self.model.count_params():,} weights) on {dataset.name}, {self.recipe}"
+        say(self.console, "", words, f", {len(dataset.train):,} examples, seed {settings['seed']}")
+        try:
+            with plain_errors():
+                self.model.fit(
+                    batches,
+                    epochs=epochs,
+                    initial_epoch=done,
+                    steps_per_epoch=steps,
+                    validation_data=feed(dataset.validation, batch_size),
+                    callbacks=callbacks,
+                    verbose=0,
+                    shuffle=False,  # the feed has an order of its own
+                    augment=False,  # the feed has done it, with seeds that a resumed run repeats
+                )
+        except BaseException as error:
+            progress.close()
+            self.status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            if not isinstance(error, StoreError):  # a full disk would hide the first error behind a second
+                self.write(picture=True)
+            if isinstance(error, KeyboardInterrupt):
+                start = self.command or "the same command"
+                go_on = f"{start} --out {shlex.quote(str(self.folder))} --resume"
+                done = f"Stopped after {len(self.history)} of {epochs} epochs; {self.folder} is intact."
+                say(self.console, f"{done} Continue with: {go_on}")
+            raise
+        progress.close()
+
+    def finish(self):
+        """Puts the kept weights into the model, reads the test split, once, and completes the record."""
+        load_weights(self.model, self.folder / BEST)
+        batch_size = self.settings["batch_size"]
+        for name in ("validation", "test"):
+            self.metrics[name] = measure(self.model, getattr(self.dataset, name), batch_size)
+        self.status = "finished"
+        self.write(picture=True)
+        test = self.metrics["test"]
+        say(
+            self.console,
+            "test accuracy ",
+            f"{test['accuracy']:.2%}",
+            f", loss {test['loss']:.4f}, on {test['examples']:,} "
+            f"examples; weights of epoch {self.best['epoch']}; {self.seconds:.0f} s; {self.folder}",
+        )
+        return Run(self.folder)
+
+    # Checkpoints
+
+    def keep(self, epoch, logs, seconds):
+        """Records an epoch: history, kept weights, and last of all the state that a resumed run starts from."""
+        self.seconds += seconds
+        row = {"epoch": epoch + 1} | {k: float(v) for k, v in logs.items()}
+        row |= {"learning_rate": self.learning_rate(), "seconds": round(seconds, 3)}
+        self.history.append(row)
+        if self.best is None or self.settings["keep"] == "last" or _better(row, self.best):
+            self.best = row
+            with averaged_weights(self.model):
+                save_weights(self.model, self.folder / BEST)
+        state = {"identity": self.identity(), "history": self.history, "best": self.best, "seconds": self.seconds}
+        state["started"] = self.started
+        tensors = {k: keras.ops.convert_to_numpy(v) for k, v in self.variables().items()}
+        save_state(self.folder / LAST, tensors, {"state": json.dumps(state)})
+        self.write()
+
+    def learning_rate(self):
+        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+        return float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+
+    def variables(self):
+        """Returns everything that training changes, by a name that is the same when the model is built again."""
+        model, optimizer = self.model, self.model.optimizer
+        named = {f"model/{i:05d}": v for i, v in enumerate(model.variables)}
+        return named | {f"optimizer/{i:05d}": v for i, v in enumerate(optimizer.variables)}
+
+    def restore(self):
+        """Puts back the state of the last finished epoch. Returns how many epochs are done.
+
+        Raises:
+            InvalidArgument: the run in the folder is another one; the message says in what.
+            IntegrityError: the checkpoint is damaged.
+        """
+        tensors, metadata = load_state(self.folder / LAST)
+        try:
+            state = json.loads(metadata["state"])
+            saved = state["identity"]
+        except (KeyError, ValueError) as error:
+            raise IntegrityError(
+                f"{self.folder / LAST} is not a checkpoint of zoo.train. Start in another folder."
+            ) from error
+        mine = json.loads(json.dumps(self.identity()))
+        other = [f"{k}: {saved.get(k)!r} there, {mine[k]!r} here" for k in mine if saved.get(k) != mine[k]]
+        if other:
+            works = "Resume with the settings of that run, or start another in a new folder."
+            raise invalid(f"the run in {self.folder} is not this one: {'; '.join(other)}", works=works)
+        self.model.optimizer.build(self.model.trainable_variables)
+        variables = self.variables()
+        if set(variables) != set(tensors) or any(tuple(v.shape) != tensors[k].shape for k, v in variables.items()):
+            raise IntegrityError(f"{self.folder / LAST} does not fit this model. Start in another folder.")
+        for name, variable in variables.items():
+            variable.assign(tensors[name])
+        self.history, self.best, self.seconds = state["history"], state["best"], state["seconds"]
+        self.started = state["started"]
+        say(self.console, f"continuing after epoch {len(self.history)} of {self.settings['epochs']}")
+        return len(self.history)
+
+
+class _Keep(keras.callbacks.Callback):
+    """Tells the session of each epoch's end."""
+
+    def __init__(self, session):
+        super().__init__()
+        self.session = session
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._began = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.session.keep(epoch, logs, time.perf_counter() - self._began)
+
+
+class _StopOnNonFinite(keras.callbacks.Callback):
+    """Raises at the first step whose loss is NaN or infinite."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        loss = float(logs["loss"])
+        if not math.isfinite(loss):
+            optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+            rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+            raise NonFiniteLoss(
+                f"the loss became {loss} in step {batch + 1} of epoch {self._epoch + 1}, at a learning rate of "
+                f"{rate:.3g}. Try a tenth of it (adam(learning_rate={rate / 10:.2g})), add warmup, or drop mixed "
+                f"precision. The run folder holds the last good epoch."
+            )
+
+
+def _tensorboard(folder):
+    try:
+        import tensorboard  # noqa: F401
+    except ImportError as error:
+        raise MissingDependency("TensorBoard logs need tensorboard: pip install tensorboard.") from error
+    return keras.callbacks.TensorBoard(str(folder), write_graph=False)
+
+
+def fingerprint_of(model):
+    """Returns a hash of a model's weights and seeds, in order."""
+    hasher = hashlib.sha256()
+    for variable in model.variables:
+        hasher.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes())
+    return hasher.hexdigest()[:32]
+
+
+def _better(row, best):
+    """Says whether an epoch is better: higher validation accuracy, then lower validation loss."""
+    return (row["val_accuracy"], -row["val_loss"]) > (best["val_accuracy"], -best["val_loss"])
