@@ -224,7 +224,7 @@ def test_a_second_fit_traces_nothing_anew(recipe, monkeypatch):
 
 
 @tensorflow_only
-@pytest.mark.parametrize("recipe", ["fgm+warmup(epochs=1)", "fgsm+focal+flooding+radam+cosine+ema"])
+@pytest.mark.parametrize("recipe", ["fgm+warmup(epochs=1)+sgd", "fgsm+focal+flooding+radam+cosine+ema"])
 def test_graphs_xla_and_eager_code_take_the_same_steps(recipe):
     """In a graph the plain loss carries its weights' gradients; eagerly they are Keras's own."""
     if "fgm" in recipe:
