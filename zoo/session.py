@@ -100,6 +100,8 @@ class Session:
         steps = steps_per_epoch(dataset.train, batch_size)
         progress = Progress(epochs, steps, self.console)
         callbacks = [_StopOnNonFinite(), _Keep(self), progress]
+        if keras.backend.backend() == "torch":
+            callbacks.append(_SeedEpochs(settings["seed"]))
         if self.tensorboard:
             callbacks.append(_tensorboard(self.folder / "tensorboard"))
         plan = self.model.plan
@@ -223,6 +225,21 @@ class _Keep(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.session.keep(epoch, logs, time.perf_counter() - self._began)
+
+
+class _SeedEpochs(keras.callbacks.Callback):
+    """Sets PyTorch's global generator by seed and epoch, because Keras's dropout draws from it there, not from the
+    layer's own seed, and a resumed epoch must draw what it would have drawn.
+    """
+
+    def __init__(self, seed):
+        super().__init__()
+        self.seed = seed
+
+    def on_epoch_begin(self, epoch, logs=None):
+        import torch
+
+        torch.manual_seed(int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0]))
 
 
 class _StopOnNonFinite(keras.callbacks.Callback):
