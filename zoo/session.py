@@ -237,9 +237,13 @@ class _SeedEpochs(keras.callbacks.Callback):
         self.seed = seed
 
     def on_epoch_begin(self, epoch, logs=None):
-        import torch
+        self._epoch = epoch
 
-        torch.manual_seed(int(np.random.SeedSequence([self.seed, epoch]).generate_state(1)[0]))
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch == 0:  # and no earlier: reading the data draws once in the first epoch of each `fit`
+            import torch
+
+            torch.manual_seed(int(np.random.SeedSequence([self.seed, self._epoch]).generate_state(1)[0]))
 
 
 class _StopOnNonFinite(keras.callbacks.Callback):
