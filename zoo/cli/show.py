@@ -146,14 +146,14 @@ def info(name, as_json):
         from zoo.cli.results import run
 
         return run(Path(name).expanduser(), as_json)
-    data = {row.name: row for row in zoo_datasets()}
-    if name in data:
-        return _dataset(data[name], as_json)
     if re.search(r"[+(]|^-|\w-\w", name) or name.endswith(".toml"):
         return _expression(name, as_json)
     try:
         row = zoo.info(name)
     except UnknownName as error:
+        data = {row.name: row for row in zoo_datasets()}
+        if name in data:
+            return _dataset(data[name], as_json)
         rows = (*list_models(), *list_tricks(), *list_recipes(), *list_weights(), *data.values())
         known = {r.name for r in rows} | {r.family for r in list_models()}
         raise unknown("model, trick, recipe, data set or weights", name, known, see="zoo list") from error
