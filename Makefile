@@ -15,12 +15,13 @@ lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# JAX and PyTorch beside TensorFlow, then the backend-neutral tests on each.
+# JAX and PyTorch beside TensorFlow, then the backend-neutral tests on each. PyTorch gets one thread: with more, these
+# small models spend minutes waiting for each other on a busy machine.
 backends: .venv/backends
 
 test-backends: .venv/backends
 	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/test_models.py tests/test_tricks.py tests/test_compiled.py tests/test_training.py
-	KERAS_BACKEND=torch $(BIN)/python -m pytest tests/test_models.py tests/test_tricks.py tests/test_compiled.py tests/test_training.py
+	OMP_NUM_THREADS=1 KERAS_BACKEND=torch $(BIN)/python -m pytest tests/test_models.py tests/test_tricks.py tests/test_compiled.py tests/test_training.py
 
 # Rewrites what follows from the code: registry.json and the tables of the README.
 registry: .venv/ready
