@@ -41,6 +41,7 @@ def test_info_finds_variants_families_tricks_and_recipes():
     [
         (lambda: zoo.build("inceptoin"), "no model named 'inceptoin'"),
         (lambda: zoo.build("vit_tinny"), "Did you mean 'vit_tiny'?"),
+        (lambda: zoo.build("resnet2O"), "Did you mean 'resnet20'?"),
         (lambda: zoo.build("resnet50", num_clases=3), "Did you mean 'num_classes'?"),
         (lambda: zoo.build("vit", recipe="focl"), "Did you mean 'focal'?"),
         (lambda: zoo.build("vit", recipe="focal(gama=1)"), "Did you mean 'gamma'?"),

@@ -5,6 +5,7 @@ command line prints the message alone; nothing that zoo raises on purpose needs 
 """
 
 import difflib
+import itertools
 
 _UNSET = object()
 
@@ -49,8 +50,16 @@ def nearest(name, known):
     """Returns the known name closest to `name`, or None when nothing is close."""
     known = [str(k) for k in known]
     lowered = {k.lower(): k for k in known}
-    found = difflib.get_close_matches(str(name).lower(), lowered, n=1, cutoff=0.6)
-    return lowered[found[0]] if found else None
+    wanted = str(name).lower()
+    found = difflib.get_close_matches(wanted, lowered, n=8, cutoff=0.6)
+    if not found:
+        return None
+
+    def closeness(candidate):  # of equally similar names, the one that begins alike for longer
+        alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(wanted, candidate, strict=False))
+        return difflib.SequenceMatcher(None, wanted, candidate).ratio(), len(list(alike))
+
+    return lowered[max(found, key=closeness)]
 
 
 def worded(wrong, *, received=_UNSET, works=None, name=None, known=(), see=None):
