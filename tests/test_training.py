@@ -395,6 +395,7 @@ def test_ctrl_c_says_how_to_go_on(uninterrupted, tmp_path):
         import os, signal, sys
         import zoo.progress
         from zoo.cli import main
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background inherit an ignored one
         say = zoo.progress.say
         def interrupted(console, text, *rest):
             say(console, text, *rest)
