@@ -70,7 +70,7 @@ class Session:
             "versions": versions(),
             "hardware": hardware(),
             "started": self.started,
-            "seconds": round(self.seconds, 2),
+            "seconds": round(self.seconds, 3),
             "best_epoch": self.best["epoch"] if self.best else None,
             "metrics": self.metrics,
             "history": self.history,
