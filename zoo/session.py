@@ -35,6 +35,7 @@ class Session:
         spec = model.zoo_spec.but(labels=dataset.labels, preprocessing=dataset.preprocessing)
         model.zoo_spec = self.spec = spec
         self.initial = fingerprint_of(model)
+        self.made_with = {"versions": versions(), "hardware": hardware()}
 
     # What decides the result; two runs that agree on it end with the same weights.
 
@@ -67,8 +68,7 @@ class Session:
                 "assets": sorted(dataset.assets),
             },
             **self.settings,
-            "versions": versions(),
-            "hardware": hardware(),
+            **self.made_with,
             "started": self.started,
             "seconds": round(self.seconds, 3),
             "best_epoch": self.best["epoch"] if self.best else None,

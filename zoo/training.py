@@ -41,6 +41,7 @@ def train(
     deterministic=True,
     tensorboard=False,
     quiet=False,
+    dry_run=False,
     data_options=None,
     weights=None,
     **arguments,
@@ -62,12 +63,13 @@ def train(
         deterministic: whether operations that would be faster but not repeatable are avoided.
         tensorboard: whether to write TensorBoard logs into the run folder.
         quiet: whether to print nothing.
+        dry_run: whether only to check everything and say what would be done; trains and writes nothing.
         data_options: options of the data set.
         weights: checkpoint that a model given by name starts from.
         **arguments: of the builder, for a model given by name.
 
     Returns:
-        The `Run`.
+        The `Run`; of a dry run several lines of text, in words and numbers.
 
     Raises:
         InvalidArgument: something cannot work; nothing has been trained yet.
@@ -82,67 +84,14 @@ def train(
     dataset = load_data(data, **(data_options or {}))
     with policy(settings):
         compiled = _compiled(model, dataset, chosen, settings, weights, arguments)
-        folder = make_folder(out if out is not None else _unused(compiled.zoo_spec.name, dataset.name))
+        folder = out if out is not None else _unused(compiled.zoo_spec.name, dataset.name)
+        if dry_run:
+            return _said_before(compiled, dataset, chosen, settings, folder)
+        make_folder(folder)
         with locked(folder / ".lock", wait_seconds=0):
             session = Session(compiled, dataset, chosen, settings, folder, quiet=quiet, tensorboard=tensorboard)
             session.command = _command(model, data, chosen, settings, data_options, weights, arguments)
             return session.run(resume)
-
-
-def planned(
-    model,
-    data,
-    *,
-    recipe=None,
-    epochs=None,
-    batch_size=None,
-    seed=0,
-    out=None,
-    resume=False,
-    keep="best",
-    mixed_precision=None,
-    jit=None,
-    deterministic=True,
-    data_options=None,
-    weights=None,
-    **arguments,
-):
-    """Says in words and numbers what `train` would do, having checked what it checks; trains and writes nothing.
-
-    Args:
-        As `train`.
-
-    Returns:
-        Several lines of text.
-
-    Raises:
-        As `train`, before training.
-    """
-    chosen = read_recipe(recipe if recipe is not None else _own_recipe(model))
-    settings = settings_of(chosen, epochs, batch_size, seed, keep, mixed_precision, jit, deterministic)
-    _check_model(model, chosen, weights, arguments)
-    out = _checked_folder(out, resume)
-    dataset = load_data(data, **(data_options or {}))
-    with policy(settings):
-        compiled = _compiled(model, dataset, chosen, settings, weights, arguments)
-        spec, steps = compiled.zoo_spec, steps_per_epoch(dataset.train, settings["batch_size"])
-        sizes = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits.items())
-        trainable = sum(math.prod(v.shape) for v in compiled.trainable_variables)
-        explained = chosen.explain(plain(compiled))
-    shape = "x".join(map(str, compiled.input_shape[1:]))
-    said = ", ".join(f"{k}={v!r}" for k, v in spec.arguments.items())
-    return "\n".join(
-        [
-            f"model: {spec.name}, {compiled.count_params():,} weights ({trainable:,} trainable), input {shape}",
-            f"arguments: {said}",
-            f"data: {dataset.name}, {sizes} examples, {len(dataset.labels)} classes",
-            f"training: {settings['epochs']} epochs of {steps:,} steps, batches of {settings['batch_size']}, "
-            f"seed {settings['seed']}, {settings['precision']}",
-            f"folder: {out if out is not None else _unused(spec.name, dataset.name)}",
-            f"recipe: {chosen}",
-            explained,
-        ]
-    )
 
 
 def finetune(model, data, *, recipe=None, freeze=False, data_options=None, **options):
@@ -243,6 +192,27 @@ def _check_precision(model, wanted):
         raise invalid(
             f"mixed precision is settled when a model is built; this one computes in {', '.join(found)}", wanted, works
         )
+
+
+def _said_before(compiled, dataset, chosen, settings, folder):
+    """Returns what a training would do, several lines of text."""
+    spec, steps = compiled.zoo_spec, steps_per_epoch(dataset.train, settings["batch_size"])
+    sizes = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits.items())
+    trainable = sum(math.prod(v.shape) for v in compiled.trainable_variables)
+    shape = "x".join(map(str, compiled.input_shape[1:]))
+    arguments = ", ".join(f"{k}={v!r}" for k, v in spec.arguments.items())
+    return "\n".join(
+        [
+            f"model: {spec.name}, {compiled.count_params():,} weights ({trainable:,} trainable), input {shape}",
+            f"arguments: {arguments}",
+            f"data: {dataset.name}, {sizes} examples, {len(dataset.labels)} classes",
+            f"training: {settings['epochs']} epochs of {steps:,} steps, batches of {settings['batch_size']}, "
+            f"seed {settings['seed']}, {settings['precision']}",
+            f"folder: {folder}",
+            f"recipe: {chosen}",
+            chosen.explain(plain(compiled)),
+        ]
+    )
 
 
 def _own_recipe(model):

@@ -210,26 +210,28 @@ def train(
     if weights is not None:
         names.reference(weights)
     zoo = _with_keras()
-    said = {
-        "recipe": recipe,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "seed": seed,
-        "out": out,
-        "resume": resume,
-        "keep": keep,
-        "mixed_precision": mixed_precision,
-        "jit": jit,
-        "deterministic": deterministic,
-        "data_options": data_options,
-        "weights": weights,
-    }
+    made = zoo.train(
+        model,
+        data,
+        recipe=recipe,
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        out=out,
+        resume=resume,
+        keep=keep,
+        mixed_precision=mixed_precision,
+        jit=jit,
+        deterministic=deterministic,
+        tensorboard=tensorboard,
+        quiet=quiet,
+        dry_run=dry_run,
+        data_options=data_options,
+        weights=weights,
+        **arguments,
+    )
     if dry_run:
-        from zoo.training import planned
-
-        screen.line(planned(model, data, **said, **arguments))
-    else:
-        zoo.train(model, data, tensorboard=tensorboard, quiet=quiet, **said, **arguments)
+        screen.line(made)
 
 
 def _completed(model, data, arguments, data_options, said):

@@ -153,12 +153,19 @@ def info(name, as_json):
     except UnknownName as error:
         data = {row.name: row for row in zoo_datasets()}
         if name in data:
-            return _dataset(data[name], as_json)
+            return _one("data set", _dataset, data[name], as_json)
         rows = (*list_models(), *list_tricks(), *list_recipes(), *list_weights(), *data.values())
         known = {r.name for r in rows} | {r.family for r in list_models()}
         raise unknown("model, trick, recipe, data set or weights", name, known, see="zoo list") from error
-    shown = {ModelRow: _model, TrickRow: _trick, WeightsRow: _weights}.get(type(row), _recipe)
-    return shown(row, as_json)
+    if isinstance(row, ModelRow):
+        return _model(row, as_json)
+    shown = {TrickRow: ("trick", _trick), WeightsRow: ("weights", _weights)}
+    return _one(*shown.get(type(row), ("recipe", _recipe)), row, as_json)
+
+
+def _one(kind, printed, row, as_json):
+    """Prints a row as JSON, or as a page by the function `printed`."""
+    return screen.as_json(_json(row, kind=kind)) if as_json else printed(row)
 
 
 def page(name, kind, summary, facts):
@@ -229,10 +236,7 @@ def _model(row, as_json):
     _section("arguments", row.arguments)
 
 
-def _trick(row, as_json):
-    if as_json:
-        screen.as_json(_json(row, kind="trick"))
-        return
+def _trick(row):
     card = _card("tricks", row.name)
     page(
         row.name,
@@ -243,10 +247,7 @@ def _trick(row, as_json):
     _section("arguments", row.arguments)
 
 
-def _recipe(row, as_json):
-    if as_json:
-        screen.as_json(_json(row, kind="recipe"))
-        return
+def _recipe(row):
     page(
         row.name,
         f"recipe for {row.task}" if row.task else "recipe",
@@ -257,10 +258,7 @@ def _recipe(row, as_json):
     _section("result", row.result)
 
 
-def _weights(row, as_json):
-    if as_json:
-        screen.as_json(_json(row, kind="weights"))
-        return
+def _weights(row):
     page(
         row.name,
         f"weights of {row.model} for {row.task}",
@@ -270,10 +268,7 @@ def _weights(row, as_json):
     _section("metrics", row.metrics)
 
 
-def _dataset(row, as_json):
-    if as_json:
-        screen.as_json(_json(row, kind="data set"))
-        return
+def _dataset(row):
     page(row.name, f"data set for {row.task}", row.summary, [("train on it", f"zoo train MODEL {row.name}")])
     _section("options", row.arguments)
 

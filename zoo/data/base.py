@@ -1,5 +1,6 @@
 """What a data set is: splits that make model-ready batches, class names, preprocessing and a content fingerprint."""
 
+import abc
 import hashlib
 import json
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from zoo.errors import DataError, invalid, worded
 PARTS = ("train", "validation", "test")
 
 
-class Split:
+class Split(abc.ABC):
     """The examples of one part of a data set: `len(split)`, `.labels`, `.batch(indices)`, `.arrays()`.
 
     A subclass gives `inputs(indices)`, `subset(indices)` and `digest(update)`.
@@ -51,25 +52,25 @@ class Split:
         x = self.inputs(np.zeros(1, np.int64))
         return x.shape[1:], x.dtype
 
+    @abc.abstractmethod
     def inputs(self, indices):
         """Returns the model inputs of some examples."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def subset(self, indices):
         """Returns a split of some examples, in the order given, without copying their inputs."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def digest(self, update):
         """Feeds the content of every example, in order, to `update(bytes)`."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def read_as(self, declared):
         """Returns the same examples read with another image preprocessing.
 
         Raises:
             DataError: they cannot be.
         """
-        raise NotImplementedError
 
 
 class ArraySplit(Split):
