@@ -54,6 +54,21 @@ def image_input(image_shape):
     return keras.Input(image_shape, name="image")
 
 
+def image_at_least(side, image_shape):
+    """Refuses an image with a height or width below `side` pixels, which a model's downsampling leaves nothing of.
+
+    Raises:
+        InvalidArgument: naming the smallest image that works.
+    """
+    height, width, channels = image_shape
+    if min(height, width) < side:
+        raise invalid(
+            f"this model's downsampling needs images of at least {side} x {side} pixels",
+            image_shape,
+            f"The smallest that works: {(max(height, side), max(width, side), channels)}.",
+        )
+
+
 def token_input(sequence_length):
     """Returns the input named "tokens": int32 ids (B, T), 0 for the padding at the end of a row.
 
