@@ -1,0 +1,64 @@
+"""The output side that skip-gram and continuous bag of words share: one true word scored against sampled noise."""
+
+import math
+
+import keras
+from keras import layers
+
+from zoo.errors import invalid
+from zoo.layers.ends import choice, positive
+
+LOSSES = ("negative_sampling", "nce")
+
+
+def check_word2vec(vocab_size, embed_dim, window, negatives, loss, context_scale):
+    """Refuses arguments of a word2vec model that cannot work.
+
+    Raises:
+        InvalidArgument: a size is not a positive whole number, `loss` is unknown, or `context_scale` is negative.
+    """
+    positive(vocab_size=vocab_size, embed_dim=embed_dim, window=window, negatives=negatives)
+    choice(LOSSES, loss=loss)
+    if not 0 <= context_scale < math.inf:
+        works = "0 starts the output vectors at zero, as word2vec does."
+        raise invalid("`context_scale` must be a number that is not negative", context_scale, works)
+
+
+def word_embedding(vocab_size, embed_dim):
+    """Returns the layer "words" of input vectors, uniform in +-1 / (2 embed_dim) at the start, as in word2vec."""
+    start = keras.initializers.RandomUniform(-0.5 / embed_dim, 0.5 / embed_dim)
+    return layers.Embedding(vocab_size, embed_dim, embeddings_initializer=start, name="words")
+
+
+def candidate_logits(vector, *, vocab_size, embed_dim, negatives, loss, context_scale):
+    """Scores candidate words against a vector.
+
+    Args:
+        vector: (B, 1, E).
+        vocab_size: number of word ids, V.
+        embed_dim: width of a vector, E.
+        negatives: noise words beside the true one, K.
+        loss: "negative_sampling" scores by the dot product u . v alone; "nce" by u . v + b - log(K q), with a bias b
+            of the candidate, which starts at -log V (a model that is normalised at the start), and log(K q) from the
+            input "offset".
+        context_scale: output vectors start uniform in +-context_scale.
+
+    Returns:
+        `(inputs, logits)`: the further inputs by name, "candidates" int32 (B, 1 + K) and for "nce" "offset" float32
+        (B, 1 + K); and the logits (B, 1 + K), which are of full precision under mixed precision.
+    """
+    full_precision = keras.config.dtype_policy().variable_dtype
+    candidates = keras.Input((1 + negatives,), dtype="int32", name="candidates")
+    start = keras.initializers.RandomUniform(-context_scale, context_scale) if context_scale else "zeros"
+    contexts = layers.Embedding(vocab_size, embed_dim, embeddings_initializer=start, name="contexts")(candidates)
+    scores = layers.Dot(axes=2, dtype=full_precision, name="products")([vector, contexts])  # (B, 1, 1 + K)
+    if loss == "negative_sampling":
+        return {"candidates": candidates}, layers.Reshape((1 + negatives,), name="logits")(scores)
+    offset = keras.Input((1 + negatives,), dtype="float32", name="offset")
+    start = keras.initializers.Constant(-math.log(vocab_size))
+    bias = layers.Embedding(vocab_size, 1, embeddings_initializer=start, dtype=full_precision, name="context_biases")
+    bias = layers.Reshape((1 + negatives,), name="biases", dtype=full_precision)(bias(candidates))
+    scores = layers.Reshape((1 + negatives,), name="scores", dtype=full_precision)(scores)
+    scores = layers.Add(name="log_probabilities", dtype=full_precision)([scores, bias])
+    logits = layers.Subtract(name="logits", dtype=full_precision)([scores, offset])
+    return {"candidates": candidates, "offset": offset}, logits
