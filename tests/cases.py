@@ -38,6 +38,9 @@ IMAGENET = {"blocks": (1, 1), "image_shape": (32, 32, 3), "filters": 4, "num_cla
 VIT = {"image_shape": (8, 8, 1), "patch_size": 4, "embed_dim": 8, "depth": 2, "num_heads": 2, "num_classes": 3}
 TEXT = {"vocab_size": 40, "sequence_length": 7, "embed_dim": 6, "units": 5, "drop_rate": 0.0}
 DEEP = {"num_layers": 2, "bidirectional": True, "drop_rate": 0.1, "num_classes": 3}
+NIN = {"widths": ((8, 6), (8, 6), (6,)), "image_shape": (8, 8, 3), "num_classes": 3, "drop_rate": 0.05}
+HIGHWAY = {"depth": 4, "units": 8, "image_shape": (4, 4, 2), "num_classes": 3}
+HIGHWAY_CONV = {"filters": 4, "stages": (2, 1), "image_shape": (10, 10, 1), "num_classes": 3, "drop_rate": 0.0}
 
 CASES = [
     Case("softmax", {"image_shape": (4, 4, 2), "num_classes": 3}, (4, 4, 2), (3,), 99, 7_850),
@@ -60,4 +63,11 @@ CASES = [
     Case("lstm", TEXT | DEEP, (7,), (3,), 1_393, id="lstm_deep"),
     Case("gru", TEXT, (7,), (1,), 441),
     Case("gru", TEXT | {"pool": "last", "bidirectional": True}, (7,), (1,), 641, id="gru_last"),
+    Case("nin", NIN, (8, 8, 3), (3,), 2_275, 966_986),
+    Case("nin", NIN | {"norm": "batch", "activation": "silu", "num_classes": 1}, (8, 8, 3), (1,), 2_363, id="nin_batch"),
+    Case("highway10", HIGHWAY, (4, 4, 2), (3,), 723, 85_660),
+    Case("highway50", HIGHWAY | {"norm": "layer", "activation": "gelu"}, (4, 4, 2), (3,), 787, 289_660),
+    Case("highway50", HIGHWAY | {"gate": False}, (4, 4, 2), (3,), 507, id="highway50_plain"),
+    Case("highway_conv", HIGHWAY_CONV, (10, 10, 1), (3,), 711, 151_690),
+    Case("highway_conv_thin", HIGHWAY_CONV | {"num_classes": 1}, (10, 10, 1), (1,), 701, 38_986),
 ]
