@@ -27,11 +27,12 @@ class ZooModel(keras.Model):
         self._plan = None
         self._recorder = None
         self._recipe_options = {}
+        self._seeds = []  # of objectives that draw random numbers; tracked, and so saved and restored
 
     @classmethod
     def of(cls, model, chosen, *, task=None, **options):
         """Returns a compiled model over the layers of `model`, its weights shared."""
-        made = cls(model.input, model.outputs, name=model.name)
+        made = cls(model.input, _outputs(model), name=model.name)
         if task is None:
             task = spec_of(model).task
         known = spec_of(model, default=Spec(name=model.name, arguments={}, task=task))
@@ -54,15 +55,19 @@ class ZooModel(keras.Model):
         chosen = recipe(chosen)
         plan = chosen.plan(self, task=self.zoo_spec.task)
         losses = {h.name: _loss(plan, h) for h in plan.heads}
+        metrics = {h.name: _metrics(h) for h in plan.heads}
         single = len(losses) == 1
         super().compile(
             optimizer=_optimizer(plan),
             loss=next(iter(losses.values())) if single else losses,
-            metrics=[_accuracy(plan.heads[0])] if single else {h.name: [_accuracy(h)] for h in plan.heads},
+            loss_weights=None if single else {h.name: h.weight for h in plan.heads},
+            metrics=next(iter(metrics.values())) if single else metrics,
             **options,
         )
         self._recipe, self._plan, self._recipe_options = chosen, plan, options
         self._recorder = Recorder(plan.watched)
+        self._seeds.clear()  # of the recipe before, if there was one
+        self._seeds.extend(found.seeds for found in plan.objective if hasattr(found, "seeds"))
         self.zoo_spec = self.zoo_spec.but(recipe=chosen.exact)
 
     def compile(self, *args, **kwargs):
@@ -185,17 +190,26 @@ class ZooModel(keras.Model):
             self.optimizer.build(self.trainable_variables)
 
 
-def _loss(plan, head):
-    from zoo.losses import CrossEntropy
+def _outputs(model):
+    """Returns a model's outputs as it gives them: one tensor in a list, or several by name."""
+    return model.output if isinstance(model.output, dict) else model.outputs
 
+
+def _loss(plan, head):
+    from zoo.losses import CandidateLoss, CrossEntropy, MeanScore
+
+    own = {"regression": keras.losses.MeanSquaredError, "candidates": CandidateLoss, "critic": MeanScore}
+    if head.kind in own:
+        return own[head.kind]()
     make = plan.loss or (lambda head, label_smoothing: CrossEntropy(label_smoothing))
     return make(head, plan.label_smoothing)
 
 
-def _accuracy(head):
+def _metrics(head):
+    """Returns the metrics that training shows of a head."""
     if head.kind == "sigmoid":
-        return keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)  # of logits: a probability of one half
-    return "accuracy"
+        return [keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)]  # of logits: a probability of one half
+    return {"softmax": ["accuracy"], "regression": [keras.metrics.MeanAbsoluteError(name="mae")]}.get(head.kind, [])
 
 
 def _optimizer(plan):
@@ -243,8 +257,10 @@ def check_arrays(model, x, y, part):
     for values in inputs:
         if values.dtype.kind == "f":
             finite(values, f"{part} examples")
-    if len(model._plan.heads) != 1:
+    if len(model._plan.heads) != 1 or model._plan.heads[0].kind not in ("softmax", "sigmoid"):
         return
+    if len(model.outputs[0].shape) != 2:
+        return  # a class for each step of a sequence
     if isinstance(y, list) and len(y) != 1:
         raise invalid(f"the {part} labels are a list", works="Pass one array: np.array(labels).", error=DataError)
     if not isinstance(y, np.ndarray):
@@ -293,6 +309,6 @@ def plain(model):
     """
     if not getattr(model, "outputs", None):
         raise invalid("only a Functional keras.Model can be made plain", type(model).__name__)
-    made = _carry_origin(model, keras.Model(model.input, model.outputs, name=model.name))
+    made = _carry_origin(model, keras.Model(model.input, _outputs(model), name=model.name))
     spec = getattr(model, "zoo_spec", None)
     return attach(made, spec) if spec else made

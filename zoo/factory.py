@@ -21,7 +21,8 @@ def build_plain(name, arguments):
     """Returns the uncompiled `keras.Model` of a name and its arguments, its `Spec` attached."""
     builder, variant, complete = resolve(name, arguments)
     model = builder.function(**complete)
-    return attach(model, Spec(name=variant, arguments=jsonable(complete), task=builder.task))
+    spec = Spec(name=variant, arguments=jsonable(complete), task=builder.task, heads=builder.heads)
+    return attach(model, spec)
 
 
 def build_empty(name, **arguments):
@@ -35,6 +36,11 @@ def build_empty(name, **arguments):
     """
     import keras
 
+    if arguments.get("batch_size"):  # a state that carries over is made with its value, which the scope does not allow
+        model = build_plain(name, arguments)
+        for weight in model.weights:
+            weight.assign(keras.ops.zeros(weight.shape, weight.dtype))
+        return model
     zeros = keras.initializers.Zeros()
     with keras.StatelessScope():  # puts off the first value of every variable until the scope closes
         model = build_plain(name, arguments)

@@ -7,12 +7,49 @@ import keras
 import numpy as np
 
 from zoo.data import load_like
-from zoo.data.preprocessing import encode
+from zoo.data.preprocessing import encode, word_ids
 from zoo.errors import DataError, invalid, unknown
-from zoo.quiet import no_retracing_notice
-from zoo.spec import spec_of
+from zoo.measuring import log_probabilities, measure, outputs_of
+from zoo.plan import heads_of
+from zoo.spec import jsonable, spec_of
 
 SPLITS = ("train", "validation", "test")
+ELSEWHERE = {  # tasks whose models answer no question about an input
+    "image_generation": "zoo.generate(model, count=16) draws from it (zoo generate).",
+    "word_embedding": "zoo.nearest(model, word) finds related words (zoo words).",
+}
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes that one output finds, most probable first: `top` holds (label, probability) pairs."""
+
+    top: tuple
+
+    @property
+    def label(self):
+        return self.top[0][0]
+
+    @property
+    def probability(self):
+        return self.top[0][1]
+
+    def __str__(self):
+        return f"{self.label} ({self.probability:.1%})"
+
+
+@dataclass(frozen=True)
+class Number:
+    """The number that one output estimates, in its unit; of several numbers, an array."""
+
+    value: object
+    unit: str = ""
+
+    def __str__(self):
+        if np.ndim(self.value):
+            spread = f"{np.min(self.value):.4g} to {np.max(self.value):.4g}"
+            return f"{'x'.join(map(str, np.shape(self.value)))} numbers, {spread} {self.unit}".strip()
+        return f"{self.value:.4g} {self.unit}".strip()
 
 
 @dataclass(frozen=True)
@@ -21,18 +58,23 @@ class Prediction:
 
     Attributes:
         input: the path, text or number of the input.
-        label: the most probable class.
-        probability: of that class.
-        top: (label, probability) pairs, most probable first.
+        outputs: output name -> `Classes` or `Number`.
+        label, probability, top: those of a model with one output of classes.
+        value: that of a model with one output of numbers.
     """
 
     input: str
-    label: str
-    probability: float
-    top: tuple
+    outputs: dict
+
+    def __getattr__(self, name):
+        if name in ("label", "probability", "top", "value") and len(self.outputs) == 1:
+            return getattr(next(iter(self.outputs.values())), name)
+        raise AttributeError(f"this prediction has no {name!r}; its outputs are {', '.join(self.outputs)}")
 
     def __str__(self):
-        return f"{self.input}: {self.label} ({self.probability:.1%})"
+        if len(self.outputs) == 1:
+            return f"{self.input}: {next(iter(self.outputs.values()))}"
+        return f"{self.input}: " + ", ".join(f"{name} {answer}" for name, answer in self.outputs.items())
 
 
 def loaded(model):
@@ -59,7 +101,8 @@ def evaluate(model, data, *, split="test", batch_size=64, data_options=None):
         data_options: options of the data set.
 
     Returns:
-        dict of `loss` (cross-entropy, whatever loss the recipe trained with), `accuracy` and `examples`.
+        dict of `loss` (cross-entropy, whatever loss the recipe trained with), `accuracy` and `examples`; for other
+        tasks see `zoo.measuring.measure`.
 
     Raises:
         DataError: the data's task, labels or shapes are not the model's.
@@ -68,49 +111,24 @@ def evaluate(model, data, *, split="test", batch_size=64, data_options=None):
         raise unknown("split", split, SPLITS)
     found = loaded(model)
     spec = spec_of(found)
-    dataset = load_like(data, spec.preprocessing, assets_of(found), **(data_options or {}))
+    dataset = for_model(load_like(data, spec.preprocessing, assets_of(found), **(data_options or {})), spec)
     check_fit(spec, dataset)
-    if spec.labels is not None and tuple(spec.labels) != tuple(dataset.labels):
+    batch_size = spec.arguments.get("batch_size") or batch_size  # a state is carried for so many rows
+    if spec.labels is not None and spec.labels != dataset.labels:
         raise DataError(
-            f"the model's labels {list(spec.labels)} are not those of {dataset.name}, {list(dataset.labels)}. Evaluate "
-            f"on data with the same classes in the same order, or fine-tune first."
+            f"the model's labels {jsonable(spec.labels)} are not those of {dataset.name}, {jsonable(dataset.labels)}. "
+            f"Evaluate on data with the same classes in the same order, or fine-tune first."
         )
-    return measure(found, getattr(dataset, split), batch_size)
-
-
-def measure(model, split, batch_size):
-    """Returns cross-entropy, accuracy and number of examples of a split; the recipe's own loss plays no part.
-
-    Args:
-        model: a `keras.Model` with one output of logits.
-        split: a `zoo.data.base.Split`.
-        batch_size: examples at a time.
-    """
-    loss, right = 0.0, 0
-    for start in range(0, len(split), batch_size):
-        x, y = split.batch(np.arange(start, min(start + batch_size, len(split))))
-        log_p = _log_probabilities(model, x)
-        loss -= float(log_p[np.arange(len(y)), y].sum())
-        right += int((log_p.argmax(axis=1) == y).sum())
-    return {"loss": loss / len(split), "accuracy": right / len(split), "examples": len(split)}
-
-
-def _log_probabilities(model, x):
-    """Returns the log-probabilities of each class, float64 (B, C); one logit is read as that of the second of two."""
-    with no_retracing_notice():
-        logits = np.asarray(model.predict_on_batch(x), np.float64)
-    if logits.shape[1] == 1:  # a sigmoid is a softmax over (0, logit)
-        logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return measure(found, getattr(dataset, split), batch_size, dataset.labels)
 
 
 def predict(model, inputs, *, top=3, batch_size=64):
-    """Predicts labels for raw inputs: image files or arrays, texts.
+    """Predicts labels or numbers for raw inputs: image files or arrays, texts, tables.
 
     Args:
         model: a model, a reference, a `Run` or a run folder; it must say how raw input is read, as a trained one does.
-        inputs: one raw input, or a list of them: paths, arrays of raw pixels, strings.
+        inputs: one raw input, or a list of them: paths, arrays of raw pixels, strings; dicts for a model with several
+            inputs, or of tables. A language model says which words come next.
         top: how many classes each prediction lists.
         batch_size: inputs at a time.
 
@@ -125,22 +143,63 @@ def predict(model, inputs, *, top=3, batch_size=64):
         raise invalid("`top` must be a positive whole number", top)
     found = loaded(model)
     spec = spec_of(found)
-    items = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
+    if spec.task in ELSEWHERE:
+        raise invalid(f"{spec.name} is for {spec.task.replace('_', ' ')}", works=ELSEWHERE[spec.task])
+    items = [inputs] if isinstance(inputs, (str, Path, dict)) else list(inputs)
     assets, predictions = assets_of(found), []
+    heads = heads_of(found)
+    labels = _labels_of(spec, heads, assets)
     for start in range(0, len(items), batch_size):
         part = items[start : start + batch_size]
-        log_p = _log_probabilities(found, encode(spec.preprocessing, part, assets))
-        for number, (item, row) in enumerate(zip(part, np.exp(log_p), strict=True), start=start):
-            predictions.append(_prediction(item, number, row, spec.labels, top))
+        x = encode(spec.preprocessing, part, assets)
+        outputs = outputs_of(found, x)
+        if spec.task == "text_generation":
+            outputs = {name: _next_step(values, x) for name, values in outputs.items()}
+        for row, item in enumerate(part):
+            answers = {h.name: _answer(h.kind, outputs[h.name][row], labels.get(h.name), top) for h in heads}
+            predictions.append(Prediction(_named(item, start + row), answers))
     return predictions
 
 
-def _prediction(item, number, probabilities, labels, top):
+def _labels_of(spec, heads, assets):
+    """Returns what each output's values mean, output name -> class names, or `Dataset.labels` of a number."""
+    if isinstance(spec.labels, dict):
+        return spec.labels
+    if spec.task == "text_generation":
+        return {heads[0].name: tuple(word_ids(spec.preprocessing, assets))}
+    return {heads[0].name: spec.labels}
+
+
+def _next_step(logits, tokens):
+    """Returns the logits (N, V) of the word after each row's last."""
+    last = np.maximum((tokens != 0).sum(axis=1) - 1, 0)
+    return logits[np.arange(len(tokens)), last]
+
+
+def _answer(kind, values, labels, top):
+    if kind == "regression":
+        scale = labels or {}
+        numbers = values * scale.get("std", 1.0) + scale.get("mean", 0.0)
+        return Number(float(numbers[0]) if numbers.shape == (1,) else numbers, scale.get("unit", ""))
+    probabilities = np.exp(log_probabilities(values))
     labels = labels or [str(i) for i in range(len(probabilities))]
     order = np.argsort(-probabilities, kind="stable")[:top]
-    best = tuple((labels[i], float(probabilities[i])) for i in order)
-    name = str(item) if isinstance(item, (str, Path)) else f"input {number}"
-    return Prediction(name, best[0][0], best[0][1], best)
+    return Classes(tuple((labels[i], float(probabilities[i])) for i in order))
+
+
+def _named(item, number):
+    if isinstance(item, dict):
+        return ", ".join(f"{k}={v}" for k, v in item.items() if isinstance(v, (str, int, float, Path)))
+    return str(item) if isinstance(item, (str, Path)) else f"input {number}"
+
+
+def for_model(dataset, spec):
+    """Returns the data as a model of this spec takes it: pictures alone can also be what a generator learns to draw."""
+    if spec.task == "image_generation" and dataset.task == "image_classification":
+        from zoo.data.generation import for_generation
+
+        return for_generation(dataset, spec.arguments["latent_dim"])
+    return dataset
 
 
 def check_task(task, name, dataset):
@@ -162,14 +221,14 @@ def check_fit(spec, dataset):
     """
     check_task(spec.task, spec.name, dataset)
     wanted = dict(dataset.arguments)
-    classes, outputs = wanted.pop("num_classes"), spec.arguments.get("num_classes")
-    if outputs != classes and not (outputs == 1 and classes == 2):
+    classes, outputs = wanted.pop("num_classes", None), spec.arguments.get("num_classes")
+    if classes is not None and outputs != classes and not (outputs == 1 and classes == 2):
         raise DataError(
             f"{spec.name} has {outputs} outputs and {dataset.name} has {classes} classes. "
             f"Build it with num_classes={classes}."
         )
     for name, value in wanted.items():
-        value = list(value) if isinstance(value, tuple) else value
+        value = jsonable(value)
         if name in spec.arguments and spec.arguments[name] != value:
             raise DataError(
                 f"{spec.name} was built with {name}={spec.arguments[name]} and {dataset.name} has {name}={value}. "

@@ -6,9 +6,13 @@ from zoo.errors import invalid
 def with_optimizer(plan, make, learning_rate):
     """Returns the plan with another optimizer; a learning rate of None keeps the plan's.
 
+    Where two players train against each other, the other optimizer is that of both, and they still take turns.
+
     Args:
         make: function `(learning_rate, **options) -> keras.optimizers.Optimizer`, with a `__name__` for people.
     """
+    if hasattr(plan.optimizer, "playing"):  # a `zoo.adversarial.Players`
+        make = plan.optimizer.playing(make)
     changed = plan.but(optimizer=make)
     return changed if learning_rate is None else changed.but(learning_rate=learning_rate)
 

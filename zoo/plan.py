@@ -5,18 +5,24 @@ from dataclasses import dataclass
 
 from zoo.errors import invalid
 from zoo.spec import spec_of
-
-HEAD_KINDS = {"softmax": "softmax cross-entropy", "sigmoid": "binary cross-entropy"}
-CLASSIFICATION = ("image_classification", "text_classification")
+from zoo.tasks import HEAD_KINDS, task_of
 
 
 @dataclass(frozen=True)
 class Head:
-    """One output of a model: `kind` is "softmax" (exclusive classes) or "sigmoid" (yes or no); outputs are logits."""
+    """One output of a model.
+
+    Attributes:
+        name: of the output.
+        kind: one of `zoo.tasks.HEAD_KINDS`, such as "softmax" (exclusive classes) or "regression".
+        units: size of the last axis.
+        weight: of its loss in the training loss.
+    """
 
     name: str
     kind: str
     units: int
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -77,8 +83,12 @@ class Plan:
 
     def describe(self):
         """Returns one line on what plain training of this model means."""
-        losses = ", ".join(f"{h.units}-way {HEAD_KINDS[h.kind]} on {h.name!r}" for h in self.heads)
-        optimizer = "Adam" if self.optimizer is None else self.optimizer.__name__
+        weighted = len(self.heads) > 1
+        losses = ", ".join(
+            (f"{h.weight:g} times " if weighted else "") + f"{h.units}-way {HEAD_KINDS[h.kind]} on {h.name!r}"
+            for h in self.heads
+        )
+        optimizer = "Adam" if self.optimizer is None else getattr(self.optimizer, "__name__", "its own optimizer")
         return f"{losses}; {optimizer} at {self.learning_rate:g}"
 
     def head_for(self, trick, kinds):
@@ -110,11 +120,29 @@ def start(model, task=None):
         )
     if task is None:
         task = spec_of(model).task
-    if task not in CLASSIFICATION:
-        raise invalid("no training plan is known for this task", task, f"Known: {', '.join(CLASSIFICATION)}.")
+    task_of(task)
+    plan = Plan(model, model.name, task, heads_of(model))
+    if any(head.kind == "critic" for head in plan.heads):
+        from zoo.adversarial import game
+
+        plan = game(plan)
+    return plan
+
+
+def heads_of(model):
+    """Returns one `Head` per output of a model, as its builder declared them; undeclared ones are classifiers.
+
+    Raises:
+        InvalidArgument: an output's shape does not fit its kind.
+    """
+    declared = getattr(getattr(model, "zoo_spec", None), "heads", None) or {}
     heads = []
     for name, output in zip(model.output_names, model.outputs, strict=True):
-        if len(output.shape) != 2 or output.shape[-1] is None:
+        if len(output.shape) < 2 or output.shape[-1] is None:
             raise invalid(f"output {name!r} must have shape (batch, classes)", tuple(output.shape))
-        heads.append(Head(name, "sigmoid" if output.shape[-1] == 1 else "softmax", output.shape[-1]))
-    return Plan(model, model.name, task, tuple(heads))
+        units = output.shape[-1]
+        row = declared.get(name, {"kind": "sigmoid" if units == 1 else "softmax", "weight": 1.0})
+        if len(output.shape) > 2 and row["kind"] not in ("softmax", "regression"):
+            raise invalid(f"output {name!r} must have shape (batch, classes)", tuple(output.shape))
+        heads.append(Head(name, row["kind"], units, row["weight"]))
+    return tuple(heads)

@@ -49,8 +49,9 @@ class Progress(keras.callbacks.Callback):
 
 
 def _worded(logs):
-    names = [n for n in ("loss", "accuracy", "val_loss", "val_accuracy") if n in (logs or {})]
-    return "  ".join(f"{n} {float(logs[n]):.4f}" for n in names)
+    figures = [n for n in logs or {} if not n.startswith("val_") and not n.endswith("_loss") and n != "loss"]
+    names = [f"{part}{n}" for part in ("", "val_") for n in ("loss", *figures)]
+    return "  ".join(f"{n} {float(logs[n]):.4f}" for n in names if n in (logs or {}))
 
 
 def console(quiet=False):

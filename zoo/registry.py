@@ -18,6 +18,7 @@ from pathlib import Path
 
 from zoo.errors import Conflict, invalid, unknown
 from zoo.spec import jsonable
+from zoo.tasks import checked_heads
 
 FORMAT = 1
 LICENSE = "Apache-2.0"  # of the builders; a checkpoint states its own
@@ -102,6 +103,8 @@ class Builder:
     task: str
     license: str
     module: str
+    heads: dict | None = None
+    adapted: object = None
 
 
 _builders: dict[str, Builder] = {}  # by family
@@ -122,7 +125,7 @@ def _summary(docstring):
 # Registering
 
 
-def register(family, *, task, variants, license=LICENSE):
+def register(family, *, task, variants, license=LICENSE, heads=None, adapted=None):
     """Registers the decorated function as the builder of a model family.
 
     The function takes named keyword-only arguments, each with a default here or in every variant, and returns an
@@ -133,12 +136,17 @@ def register(family, *, task, variants, license=LICENSE):
         task: such as "image_classification".
         variants: dict, variant name -> arguments that it fixes as its defaults. Names are global and unique.
         license: licence of the builder's code.
+        heads: output name -> {"kind", "weight"}, see `zoo.tasks`; None for a classifier with one output.
+        adapted: function of two dicts, the arguments of a checkpoint and those of a model that is to load it, that
+            returns a dict, path of a weight -> function that makes the model's array of the checkpoint's, such as
+            position embeddings of another image size; None where no weight has another shape then.
 
     Raises:
         Conflict: the family or a variant name is taken.
         InvalidArgument: the function takes `*args`, `**kwargs` or positional arguments, or a variant sets an
             argument that the function does not have.
     """
+    heads = checked_heads(heads)
 
     def decorate(function):
         parameters = inspect.signature(function).parameters
@@ -153,7 +161,9 @@ def register(family, *, task, variants, license=LICENSE):
             owner = _builders.get(_variants.get(name))
             if owner is not None and owner.module != function.__module__:
                 raise Conflict(f"a model named {name!r} is already registered, by {owner.module}.")
-        _builders[family] = Builder(family, function, dict(variants), task, license, function.__module__)
+        _builders[family] = Builder(
+            family, function, dict(variants), task, license, function.__module__, heads, adapted
+        )
         _variants.update(dict.fromkeys((family, *variants), family))
         return function
 

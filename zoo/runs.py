@@ -103,7 +103,7 @@ def write_record(folder, record):
 
 
 def draw_curves(histories, path, *, title):
-    """Draws loss, accuracy and learning rate by epoch and writes the picture, a PNG.
+    """Draws loss, figures such as the accuracy, and learning rate by epoch and writes the picture, a PNG.
 
     Args:
         histories: dict, label -> rows as in `Run.history`. One history shows training and validation; of several
@@ -117,7 +117,9 @@ def draw_curves(histories, path, *, title):
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    shown = [n for n in ("loss", "accuracy", "learning_rate") if any(n in row for h in histories.values() for row in h)]
+    names = list(dict.fromkeys(n for h in histories.values() for row in h for n in row))
+    figures = [n for n in names if n.endswith(("accuracy", "mae", "perplexity", "estimate")) and n[:4] != "val_"]
+    shown = [n for n in ("loss", *figures[:4], "learning_rate") if n in names]
     figure = Figure(figsize=(4.2 * len(shown), 3.4), layout="constrained")
     axes = figure.subplots(1, len(shown), squeeze=False)[0]
     for axis, name in zip(axes, shown, strict=True):

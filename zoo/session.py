@@ -15,10 +15,11 @@ from zoo.averages import averaged_weights
 from zoo.data.feed import feed, plain_errors, steps_per_epoch
 from zoo.errors import IntegrityError, MissingDependency, NonFiniteLoss, StoreError, invalid
 from zoo.files import write_atomic
-from zoo.inference import measure
 from zoo.machine import hardware, versions
+from zoo.measuring import ResetStates, measure
 from zoo.progress import Progress, console, say
 from zoo.runs import BEST, LAST, Run
+from zoo.tasks import derived, sentence, task_of
 from zoo.weights import load_state, load_weights, save_state, save_weights
 
 
@@ -97,16 +98,21 @@ class Session:
     def fit(self, done):
         settings, dataset = self.settings, self.dataset
         batch_size, epochs = settings["batch_size"], settings["epochs"]
-        steps = steps_per_epoch(dataset.train, batch_size)
+        training, validation = (s.for_batches(batch_size) for s in (dataset.train, dataset.validation))
+        steps = steps_per_epoch(training, batch_size)
         progress = Progress(epochs, steps, self.console)
-        callbacks = [_StopOnNonFinite(), _Keep(self), progress]
+        callbacks = [_StopOnNonFinite(), ResetStates(), _Keep(self), progress]
+        if self.spec.task == "image_generation":
+            from zoo.generating import SampleGrid
+
+            callbacks.append(SampleGrid(self.folder / "samples"))
         if keras.backend.backend() == "torch":
             callbacks.append(_SeedEpochs(settings["seed"]))
         if self.tensorboard:
             callbacks.append(_tensorboard(self.folder / "tensorboard"))
         plan = self.model.plan
         order = {"seed": settings["seed"], "epochs": epochs, "initial_epoch": done, "augment": plan.augment}
-        batches = feed(dataset.train, batch_size, **order)
+        batches = feed(training, batch_size, **order)
         words = f"{self.spec.name} ({self.model.count_params():,} weights) on {dataset.name}, {self.recipe}"
         say(self.console, "", words, f", {len(dataset.train):,} examples, seed {settings['seed']}")
         try:
@@ -116,7 +122,7 @@ class Session:
                     epochs=epochs,
                     initial_epoch=done,
                     steps_per_epoch=steps,
-                    validation_data=feed(dataset.validation, batch_size),
+                    validation_data=feed(validation, batch_size),
                     callbacks=callbacks,
                     verbose=0,
                     shuffle=False,  # the feed has an order of its own
@@ -140,15 +146,17 @@ class Session:
         load_weights(self.model, self.folder / BEST)
         batch_size = self.settings["batch_size"]
         for name in ("validation", "test"):
-            self.metrics[name] = measure(self.model, getattr(self.dataset, name), batch_size)
+            split = getattr(self.dataset, name)
+            self.metrics[name] = measure(self.model, split, batch_size, self.dataset.labels)
         self.status = "finished"
         self.write(picture=True)
         test = self.metrics["test"]
+        first, _, rest = sentence(test, self.spec.task).partition(", ")
         say(
             self.console,
-            "test accuracy ",
-            f"{test['accuracy']:.2%}",
-            f", loss {test['loss']:.4f}, on {test['examples']:,} "
+            "test ",
+            first,
+            f"{', ' if rest else ''}{rest}, on {test['examples']:,} "
             f"examples; weights of epoch {self.best['epoch']}; {self.seconds:.0f} s; {self.folder}",
         )
         return Run(self.folder)
@@ -159,9 +167,12 @@ class Session:
         """Records an epoch: history, kept weights, and last of all the state that a resumed run starts from."""
         self.seconds += seconds
         row = {"epoch": epoch + 1} | {k: float(v) for k, v in logs.items()}
+        row |= derived(self.spec.task, row)
         row |= {"learning_rate": self.learning_rate(), "seconds": round(seconds, 3)}
         self.history.append(row)
-        if self.best is None or self.settings["keep"] == "last" or _better(row, self.best):
+        task = task_of(self.spec.task)
+        chooses = task.chooses and self.settings["keep"] != "last"
+        if self.best is None or not chooses or _worth(row, task) > _worth(self.best, task):
             self.best = row
             with averaged_weights(self.model):
                 save_weights(self.model, self.folder / BEST)
@@ -280,6 +291,6 @@ def fingerprint_of(model):
     return hasher.hexdigest()[:32]
 
 
-def _better(row, best):
-    """Says whether an epoch is better: higher validation accuracy, then lower validation loss."""
-    return (row["val_accuracy"], -row["val_loss"]) > (best["val_accuracy"], -best["val_loss"])
+def _worth(row, task):
+    """Returns what epochs are compared by: validation accuracy where it names the result, then validation loss."""
+    return row["val_accuracy"] if task.metric == "accuracy" else 0.0, -row["val_loss"]

@@ -15,6 +15,13 @@ def jsonable(value):
     return value
 
 
+def frozen(labels):
+    """Returns labels as JSON gives them with class names as tuples, as data sets hold them."""
+    if isinstance(labels, dict):
+        return {k: frozen(v) if isinstance(v, list) else v for k, v in labels.items()}
+    return tuple(labels)
+
+
 @dataclass(frozen=True)
 class Spec:
     """The identity of a model that zoo built.
@@ -23,19 +30,22 @@ class Spec:
         name: variant name, such as "resnet20".
         arguments: every builder argument with its value, as JSON values (tuples as lists).
         task: such as "image_classification".
-        labels: the class names in logit order, or None when not known yet.
+        labels: the class names in logit order; None when not known yet, or when there are no classes. Of several
+            heads, or of numbers: output name -> class names, or {"mean", "std", "unit"} of a number.
         preprocessing: how raw input becomes model input, as `zoo.data` declares it, or None.
         recipe: the canonical recipe it was compiled with, or None.
         parent: reference and hash of the weights it started from, or None.
+        heads: output name -> {"kind", "weight"}, see `zoo.tasks`; None for a classifier, whose kind its width tells.
     """
 
     name: str
     arguments: dict
     task: str
-    labels: tuple | None = None
+    labels: tuple | dict | None = None
     preprocessing: dict | None = None
     recipe: str | None = None
     parent: dict | None = None
+    heads: dict | None = None
 
     def to_json(self):
         """Returns the spec as a dict that `json.dumps` takes."""
@@ -47,7 +57,7 @@ class Spec:
         known = {f.name for f in dataclasses.fields(cls)}
         kept = {k: v for k, v in rows.items() if k in known}
         if kept.get("labels") is not None:
-            kept["labels"] = tuple(kept["labels"])
+            kept["labels"] = frozen(kept["labels"])
         return cls(**kept)
 
     def but(self, **changes):

@@ -17,11 +17,11 @@ from zoo.data.feed import steps_per_epoch
 from zoo.errors import invalid
 from zoo.factory import build, build_plain, resolve
 from zoo.files import check_writable, locked, make_folder, sha256_of
-from zoo.inference import assets_of, check_fit, check_task
+from zoo.inference import assets_of, check_fit, check_task, for_model
 from zoo.recipes import recipe as read_recipe
 from zoo.session import Session
 from zoo.settings import policy, precision_of, settings_of, whole
-from zoo.spec import attach, spec_of
+from zoo.spec import Spec, attach, spec_of
 from zoo.weights import head_layers, load_weights, save_weights
 
 
@@ -82,8 +82,13 @@ def train(
     _check_model(model, chosen, weights, arguments)
     out = _checked_folder(out, resume)
     dataset = load_data(data, **(data_options or {}))
+    complete = arguments
+    if isinstance(model, str):
+        complete, dataset = _settled(model, chosen, dataset, settings, arguments)
+    else:
+        dataset = for_model(dataset, spec_of(model))
     with policy(settings):
-        compiled = _compiled(model, dataset, chosen, settings, weights, arguments)
+        compiled = _compiled(model, dataset, chosen, settings, weights, complete)
         folder = out if out is not None else _unused(compiled.zoo_spec.name, dataset.name)
         if dry_run:
             return _said_before(compiled, dataset, chosen, settings, folder)
@@ -116,14 +121,16 @@ def finetune(model, data, *, recipe=None, freeze=False, data_options=None, **opt
     with _origin(model) as (spec, assets, weights, ref, parent):
         dataset = load_like(data, spec.preprocessing, assets, **(data_options or {}))
         check_task(spec.task, spec.name, dataset)
-        arguments = spec.arguments | {"num_classes": _num_classes(spec, dataset)}
+        arguments = dict(spec.arguments)
+        if "num_classes" in arguments and isinstance(dataset.labels, tuple):
+            arguments["num_classes"] = _num_classes(spec, dataset)
         with policy({"precision": precision, "deterministic": False}):
             keras.utils.set_random_seed(whole("seed", options.get("seed", 0)))  # the new head's values come from it
             fresh = build_plain(spec.name, arguments)
         head = [v for layer in head_layers(fresh) for v in layer.weights]
         initial = [keras.ops.convert_to_numpy(v).copy() for v in head]
-        load_weights(fresh, weights, ignore_head=True)
-    if spec.labels != dataset.labels:
+        load_weights(fresh, weights, ignore_head=isinstance(dataset.labels, tuple))
+    if spec.labels != dataset.labels and isinstance(dataset.labels, tuple):
         for variable, value in zip(head, initial, strict=True):
             variable.assign(value)
     attach(fresh, spec_of(fresh).but(parent=parent))
@@ -165,6 +172,15 @@ def _check_model(model, chosen, weights, arguments):
         raise invalid("builder arguments and weights belong to a model given by name", sorted(arguments) or weights)
 
 
+def _settled(model, chosen, dataset, settings, arguments):
+    """Returns `(arguments, data set)`: what the model's kind decides once the data and the batch size are known."""
+    builder, variant, complete = resolve(model, arguments)
+    if "batch_size" in complete and "batch_size" not in arguments:  # of a model that carries state between batches
+        arguments = arguments | {"batch_size": settings["batch_size"]}
+    complete |= chosen.builder_arguments(builder, variant, arguments)
+    return arguments, for_model(dataset, Spec(name=variant, arguments=complete, task=builder.task))
+
+
 def _checked_folder(out, resume):
     """Returns the run folder as a `Path`, or None where nobody gave one."""
     if out is None and resume:
@@ -196,16 +212,18 @@ def _check_precision(model, wanted):
 
 def _said_before(compiled, dataset, chosen, settings, folder):
     """Returns what a training would do, several lines of text."""
-    spec, steps = compiled.zoo_spec, steps_per_epoch(dataset.train, settings["batch_size"])
+    batch_size = settings["batch_size"]
+    spec, steps = compiled.zoo_spec, steps_per_epoch(dataset.train.for_batches(batch_size), batch_size)
     sizes = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits.items())
     trainable = sum(math.prod(v.shape) for v in compiled.trainable_variables)
-    shape = "x".join(map(str, compiled.input_shape[1:]))
+    shape = ", ".join(f"{i.name} {'x'.join(map(str, i.shape[1:]))}" for i in compiled.inputs)
+    classes = f", {len(dataset.labels)} classes" if isinstance(dataset.labels, tuple) else ""
     arguments = ", ".join(f"{k}={v!r}" for k, v in spec.arguments.items())
     return "\n".join(
         [
             f"model: {spec.name}, {compiled.count_params():,} weights ({trainable:,} trainable), input {shape}",
             f"arguments: {arguments}",
-            f"data: {dataset.name}, {sizes} examples, {len(dataset.labels)} classes",
+            f"data: {dataset.name}, {sizes} examples{classes}",
             f"training: {settings['epochs']} epochs of {steps:,} steps, batches of {settings['batch_size']}, "
             f"seed {settings['seed']}, {settings['precision']}",
             f"folder: {folder}",

@@ -47,18 +47,20 @@ class LoadReport:
         loaded: names whose values now come from the file.
         not_loaded: names in the model that keep their values, because the file has none that fit.
         unused: names in the file that the model has no place for.
+        adapted: (name, shape in the file, shape in the model) of the loaded that were made to fit, such as resized.
     """
 
     loaded: tuple
     not_loaded: tuple = ()
     unused: tuple = ()
+    adapted: tuple = ()
 
     def describe(self):
         """Returns one sentence about what was loaded and what was not."""
         total = len(self.loaded) + len(self.not_loaded)
-        if not self.not_loaded and not self.unused:
-            return f"Loaded all {total} tensors."
-        parts = [f"Loaded {len(self.loaded)} of {total} tensors"]
+        complete = "all" if not self.not_loaded else f"{len(self.loaded)} of"
+        parts = [f"Loaded {complete} {total} tensors"]
+        parts += [f"{name} was resized from {old} to {new}" for name, old, new in self.adapted]
         if self.not_loaded:
             parts.append(f"{_listed(self.not_loaded)} of the new head keep their initial values")
         if self.unused:
@@ -300,7 +302,7 @@ def head_layers(model):
     return list(dict.fromkeys(heads))
 
 
-def load_weights(model, path, *, ignore_head=False, verify=True):
+def load_weights(model, path, *, ignore_head=False, old_head=(), adapted=None, verify=True):
     """Fills a model with the weights of a safetensors file; either all that is asked for fits, or nothing changes.
 
     Args:
@@ -308,6 +310,9 @@ def load_weights(model, path, *, ignore_head=False, verify=True):
         path: the file, keyed by variable path as `save_weights` writes it.
         ignore_head: with a new head (another number of classes, say), let the weights of the layers that make the
             outputs be absent from the file or have another shape there; they then keep their values.
+        old_head: paths of layers whose weights in the file may be left out, when the model has no head.
+        adapted: dict, path of a weight -> function of the file's array that returns the model's, of
+            another shape or order.
         verify: compare the data with the SHA-256 in the file first; unneeded where the whole file was just verified.
 
     Returns:
@@ -320,15 +325,16 @@ def load_weights(model, path, *, ignore_head=False, verify=True):
         StoreError: the file cannot be read.
     """
     variables = _variables(model)
-    free, prefixes = set(), ()
+    adapted = adapted or {}
+    free, prefixes = set(), tuple(f"{layer}/" for layer in old_head)
     if ignore_head:
         heads = head_layers(model)
         free = {weight.path for layer in heads for weight in layer.weights}
-        prefixes = tuple(f"{layer.path}/" for layer in heads)
+        prefixes += tuple(f"{layer.path}/" for layer in heads)
     with _opened(path) as (file, tensors):
         loaded, not_loaded, wrong = [], [], []
         for name, variable in variables.items():
-            problem = _mismatch(name, variable, tensors)
+            problem = _mismatch(name, variable, tensors, any_shape=name in adapted)
             if problem is None:
                 loaded.append(name)
             elif name in free:
@@ -344,19 +350,28 @@ def load_weights(model, path, *, ignore_head=False, verify=True):
                 works="Nothing was loaded. Build the model with the name and arguments that the file was saved with.",
             )
         arrays, _ = _read(file, tensors, path, verify)
+    changed = []
+    for name in [name for name in loaded if name in adapted]:
+        try:
+            arrays[name] = adapted[name](arrays[name])
+            arrays[name] = arrays[name].reshape(tuple(variables[name].shape))
+        except ValueError as error:
+            shapes = f"{tensors[name][1]} to {tuple(variables[name].shape)}"
+            raise invalid(f"{name} in {path} cannot be resized from {shapes} ({error})") from error
+        changed.append((name, tensors[name][1], arrays[name].shape))
     for name in loaded:
         variables[name].assign(arrays.pop(name).astype(_dtype_name(variables[name]), copy=False))
-    return LoadReport(tuple(loaded), tuple(not_loaded), tuple(unused))
+    return LoadReport(tuple(loaded), tuple(not_loaded), tuple(unused), tuple(changed))
 
 
-def _mismatch(name, variable, tensors):
+def _mismatch(name, variable, tensors, any_shape=False):
     """Returns what is wrong with the file's tensor for one variable, or None."""
     shape = tuple(variable.shape)
     if name not in tensors:
         close = nearest(name, tensors)
         return f"{name} {shape} is missing from the file" + (f" (it has {close})" if close else "")
     theirs, found = tensors[name]
-    if found != shape:
+    if found != shape and not (any_shape and len(found) == len(shape)):
         return f"{name} is {shape} in the model and {found} in the file"
     mine = _dtype_name(variable)
     if mine != theirs and not (_is_float(mine) and _is_float(theirs)):

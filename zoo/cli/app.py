@@ -1,5 +1,6 @@
 """The commands: options in, one call of the API, its result out."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -323,27 +324,44 @@ def evaluate(
     if as_json:
         screen.as_json({"ref": ref, "data": data, "split": split, **found})
     else:
-        accuracy, loss, examples = found["accuracy"], found["loss"], found["examples"]
-        screen.line(f"{split} accuracy {accuracy:.2%}, loss {loss:.4f}, on {examples:,} examples of {data}")
+        from zoo.tasks import sentence
+
+        screen.line(f"{split} {sentence(found)}, on {found['examples']:,} examples of {data}")
 
 
 @app.command()
 def predict(
     ref: options.Reference,
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUT", help="Image files or texts; - reads one per line from stdin.")
+        list[str],
+        typer.Argument(
+            metavar="INPUT",
+            help="Image files, texts, or JSON objects for several inputs or tables; - reads one per line from stdin.",
+        ),
     ],
     top: Annotated[int, typer.Option("--top", "-k", min=1, help="How many labels each.")] = 3,
     as_json: options.AsJson = False,
 ):
-    """Predict labels for image files or texts."""
+    """Predict labels or numbers for image files, texts or tables."""
     names.reference(ref)
     items = [item for word in inputs for item in (_lines() if word == "-" else [word])]
     if not items:
         raise invalid("standard input holds no line to predict from")
+    items = [_object(item) for item in items]
     from zoo.cli import results
 
     results.predictions(_with_keras().predict(ref, items, top=top), as_json)
+
+
+def _object(item):
+    """Returns the dict that an input written as a JSON object holds; any other input as it is."""
+    if not item.lstrip().startswith("{"):
+        return item
+    try:
+        return json.loads(item)
+    except ValueError as error:
+        works = """Write it as '{"story": "...", "question": "..."}'."""
+        raise invalid(f"an input begins as a JSON object and is none ({error})", item, works) from error
 
 
 def _lines():

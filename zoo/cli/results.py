@@ -1,7 +1,5 @@
 """What the commands that train, predict and fetch print. Nothing here imports Keras or NumPy."""
 
-import dataclasses
-
 from zoo.cli import screen
 from zoo.cli.screen import Column
 from zoo.cli.show import page
@@ -9,6 +7,7 @@ from zoo.errors import invalid
 from zoo.hub import manifest
 from zoo.runs import Run
 from zoo.spec import jsonable
+from zoo.tasks import sentence
 
 
 def run(folder, as_json):
@@ -19,7 +18,7 @@ def run(folder, as_json):
         screen.as_json({"kind": "run", "folder": str(folder), **record})
         return
     metrics = [
-        (f"{split} accuracy", f"{values['accuracy']:.2%}, loss {values['loss']:.4f}, {values['examples']:,} examples")
+        (split, f"{sentence(values, found.spec.task)}, {values['examples']:,} examples")
         for split, values in found.metrics.items()
     ]
     epochs = f"{len(found.history)} of {record['epochs']}, best {record['best_epoch']}"
@@ -43,10 +42,28 @@ def run(folder, as_json):
     )
 
 
+def _prediction(found):
+    """Returns a prediction as JSON: of one output its own fields, of several a table by output."""
+    outputs = {name: jsonable(_fields(answer)) for name, answer in found.outputs.items()}
+    return {"input": found.input} | (next(iter(outputs.values())) if len(outputs) == 1 else {"outputs": outputs})
+
+
+def _fields(answer):
+    if hasattr(answer, "top"):
+        return {"label": answer.label, "probability": answer.probability, "top": answer.top}
+    value = answer.value.tolist() if hasattr(answer.value, "tolist") else answer.value
+    return {"value": value, "unit": answer.unit}
+
+
 def predictions(found, as_json):
     """Prints `zoo.inference.Prediction`s, one per line."""
     if as_json:
-        screen.as_json([jsonable(dataclasses.asdict(p)) for p in found])
+        screen.as_json([_prediction(p) for p in found])
+        return
+    if any(len(p.outputs) > 1 or not hasattr(next(iter(p.outputs.values())), "top") for p in found):
+        heads = list(found[0].outputs)
+        columns = (Column("input", fold=True), *(Column(name, style="bold") for name in heads))
+        screen.table(columns, [(p.input, *(str(p.outputs[name]) for name in heads)) for p in found])
         return
     columns = (
         Column("input", fold=True),

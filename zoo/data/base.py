@@ -10,6 +10,7 @@ import numpy as np
 
 from zoo.data import checks, preprocessing
 from zoo.errors import DataError, invalid, worded
+from zoo.spec import jsonable
 
 PARTS = ("train", "validation", "test")
 
@@ -17,18 +18,24 @@ PARTS = ("train", "validation", "test")
 class Split(abc.ABC):
     """The examples of one part of a data set: `len(split)`, `.labels`, `.batch(indices)`, `.arrays()`.
 
-    A subclass gives `inputs(indices)`, `subset(indices)` and `digest(update)`.
+    A subclass gives `inputs(indices)`, `subset(indices)`, `digest(update)` and `read_as(declared)`.
+
+    Args:
+        labels: array (n, ...) of targets, or dict, output name -> such an array. Whole numbers become int32, others
+            float32.
 
     Attributes:
-        labels: int32 array (n,) of class numbers.
+        labels: the same; class numbers are int32 (n,).
+        ordered: whether training keeps the order of the examples, which then follow one another.
     """
 
+    ordered = False
+
     def __init__(self, labels):
-        self.labels = np.asarray(labels, np.int32)
-        self.labels.setflags(write=False)
+        self.labels = _targets(labels)
 
     def __len__(self):
-        return len(self.labels)
+        return len(next(iter(self.labels.values())) if isinstance(self.labels, dict) else self.labels)
 
     def batch(self, indices):
         """Returns `(x, y)` of some examples, ready for the model.
@@ -37,10 +44,23 @@ class Split(abc.ABC):
             indices: integer array (b,), each 0 to len(self) - 1.
 
         Returns:
-            x: float32 (b, H, W, C) for images, int32 (b, T) for texts; y: int32 (b,). The same on every call.
+            x: float32 (b, H, W, C) for images, int32 (b, T) for texts, a dict of arrays for several inputs; y: int32
+            (b,), or as `labels`. The same on every call.
         """
         indices = np.asarray(indices, np.int64)
-        return self.inputs(indices), self.labels[indices]
+        return self.inputs(indices), self.targets(indices)
+
+    def targets(self, indices):
+        """Returns the targets of some examples."""
+        return taken(self.labels, indices)
+
+    def at_epoch(self, seed, epoch):
+        """Returns the split, of the same length, that one epoch of training uses; a split that draws, draws anew."""
+        return self
+
+    def for_batches(self, batch_size):
+        """Returns the split laid out for batches of one size; only text that runs on from batch to batch differs."""
+        return self
 
     def arrays(self):
         """Returns `(x, y)` of every example, in order. Holds the whole split in memory."""
@@ -48,9 +68,9 @@ class Split(abc.ABC):
 
     @cached_property
     def element(self):
-        """`(shape, dtype)` of one model input, without the batch axis."""
-        x = self.inputs(np.zeros(1, np.int64))
-        return x.shape[1:], x.dtype
+        """The `(x, y)` of no example: arrays of the right shapes and types with an empty batch axis."""
+        x, y = self.batch(np.zeros(1, np.int64))
+        return taken(x, slice(0)), taken(y, slice(0))
 
     @abc.abstractmethod
     def inputs(self, indices):
@@ -108,11 +128,64 @@ class ArraySplit(Split):
         return ArraySplit(self._x, self._all_labels, {**declared, "scale": declared["scale"] * factor}, self._rows)
 
     def digest(self, update):
-        update(f"{self._x.dtype.str[1:]} {(len(self), *self._x.shape[1:])}".encode())
-        for _, rows in checks.chunks(self._rows):
-            for start in range(0, len(rows), 4096):
-                part = self._x[rows[start : start + 4096]]
-                update(np.ascontiguousarray(part, part.dtype.newbyteorder("<")).data)
+        digest_rows("", self._x, self._rows, update)
+
+
+class TreeSplit(Split):
+    """Examples whose inputs or targets have several parts, model-ready, in memory.
+
+    Args:
+        x: array (n, ...), or dict, input name -> such an array; may be memory-mapped.
+        y: array (n, ...), or dict, output name -> such an array.
+        rows: indices of the examples that belong to this split; all by default.
+        declared: the data set's preprocessing, which the inputs have been through.
+    """
+
+    def __init__(self, x, y, rows=None, declared=None):
+        self._x, self._y, self._declared = x, y, declared
+        sizes = {len(part) for tree in (x, y) for part in (tree.values() if isinstance(tree, dict) else (tree,))}
+        if len(sizes) != 1:
+            raise DataError(worded("the inputs and targets differ in length", received=sorted(sizes)))
+        self._rows = np.arange(sizes.pop()) if rows is None else np.asarray(rows, np.int64)
+        super().__init__(taken(y, self._rows))
+
+    def inputs(self, indices):
+        return taken(self._x, self._rows[indices])
+
+    def subset(self, indices):
+        return TreeSplit(self._x, self._y, self._rows[np.asarray(indices, np.int64)], self._declared)
+
+    def read_as(self, declared):
+        if declared != self._declared:
+            works = "Give the raw data by name or path, so that it can be read with the model's preprocessing."
+            raise DataError(worded("this data cannot be read as the model reads", works=works))
+        return self
+
+    def digest(self, update):
+        for name, part in sorted(self._x.items()) if isinstance(self._x, dict) else [("", self._x)]:
+            digest_rows(name, part, self._rows, update)
+
+
+def taken(tree, rows):
+    """Returns some rows of an array, or of each array of a dict."""
+    return {k: v[rows] for k, v in tree.items()} if isinstance(tree, dict) else tree[rows]
+
+
+def digest_rows(name, array, rows, update):
+    """Feeds some rows of an array, with their type and shape, to `update(bytes)`; the same on every machine."""
+    update(f"{name} {array.dtype.str[1:]} {(len(rows), *array.shape[1:])}".strip().encode())
+    for start in range(0, len(rows), 4096):
+        part = array[rows[start : start + 4096]]
+        update(np.ascontiguousarray(part, part.dtype.newbyteorder("<")).data)
+
+
+def _targets(labels):
+    if isinstance(labels, dict):
+        return {name: _targets(part) for name, part in labels.items()}
+    labels = np.asarray(labels)
+    labels = labels.astype(np.float32 if labels.dtype.kind == "f" else np.int32, copy=False)
+    labels.setflags(write=False)
+    return labels
 
 
 @dataclass(frozen=True)
@@ -121,32 +194,40 @@ class Dataset:
 
     Attributes:
         name: registered name, or the name of the file or folder.
-        task: "image_classification" or "text_classification".
-        labels: class names in logit order.
+        task: one of `zoo.tasks.TASKS`.
+        labels: class names in logit order; None where outputs have no classes; for several outputs, or for numbers,
+            output name -> class names or {"mean", "std", "unit"}, which turn a standardised number back.
         preprocessing: how raw input becomes model input, a JSON dict; see `zoo.data.preprocessing`.
         train, validation, test: a `Split` each.
         source: origin, citation and licence, as text.
         assets: files that preprocessing needs, file name -> bytes (the vocabulary).
+        arguments_given: builder arguments that the data implies, where the preprocessing does not say them.
     """
 
     name: str
     task: str
-    labels: tuple
+    labels: tuple | dict | None
     preprocessing: dict
     train: Split
     validation: Split
     test: Split
     source: str
     assets: dict = field(default_factory=dict)
+    arguments_given: dict | None = None
 
     def __post_init__(self):
-        if len(self.labels) < 2:
-            raise DataError(worded("a data set needs at least two classes", received=self.labels))
+        classes = self.labels if isinstance(self.labels, dict) else {None: self.labels}
+        classes = {head: names for head, names in classes.items() if isinstance(names, tuple)}
+        for names in classes.values():
+            if len(names) < 2:
+                raise DataError(worded("a data set needs at least two classes", received=names))
         for part, split in self.splits.items():
             if not len(split):
                 works = "Add examples, or hold out another share of the training part."
                 raise DataError(worded(f"data set {self.name!r}: the {part} split is empty", works=works))
-            checks.in_range(split.labels, len(self.labels), part)
+            for head, names in classes.items():
+                numbers = split.labels if head is None or not isinstance(split.labels, dict) else split.labels[head]
+                checks.in_range(numbers, len(names), part)
 
     @property
     def splits(self):
@@ -157,6 +238,8 @@ class Dataset:
     def arguments(self):
         """The builder arguments that this data set implies, such as `{"image_shape": (8, 8, 1), "num_classes": 10}`."""
         declared = self.preprocessing
+        if self.arguments_given is not None:
+            return dict(self.arguments_given)
         if declared["kind"] == "image":
             return {"image_shape": tuple(declared["image_shape"]), "num_classes": len(self.labels)}
         sizes = {k: declared[k] for k in ("vocab_size", "sequence_length")}
@@ -174,14 +257,18 @@ class Dataset:
             hasher.update(memoryview(data).nbytes.to_bytes(8, "little"))
             hasher.update(data)
 
-        stated = {"task": self.task, "labels": list(self.labels), "preprocessing": self.preprocessing}
+        stated = {"task": self.task, "labels": jsonable(self.labels), "preprocessing": self.preprocessing}
         update(json.dumps(stated, sort_keys=True, ensure_ascii=True).encode())
         for name in sorted(self.assets):
             update(name.encode())
             update(self.assets[name])
         for part, split in self.splits.items():
             update(part.encode())
-            update(split.labels.astype("<i4").data)
+            if isinstance(split.labels, dict):
+                for head, rows in sorted(split.labels.items()):
+                    digest_rows(head, rows, np.arange(len(rows)), update)
+            else:
+                update(np.ascontiguousarray(split.labels, "<i4" if split.labels.dtype.kind == "i" else "<f4").data)
             split.digest(update)
         return f"sha256:{hasher.hexdigest()}"
 
@@ -192,6 +279,8 @@ class Dataset:
             DataError: the data or the preprocessing is not for images, or the two do not fit.
         """
         kinds = (self.preprocessing["kind"], declared["kind"])
+        if self.preprocessing == declared:
+            return self
         if kinds != ("image", "image"):
             works = "Give texts by name or path, so that they can be read with the model's vocabulary."
             wrong = f"data set {self.name!r} cannot be read as the model reads"

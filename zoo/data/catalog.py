@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.errors import Conflict, unknown
-
-TASKS = ("image_classification", "text_classification")
+from zoo.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ def dataset(name, *, task):
 
     Raises:
         Conflict: the name is taken.
-        UnknownName: the task is not one of `TASKS`.
+        UnknownName: there is no such task.
     """
     if task not in TASKS:
         raise unknown("task", task, TASKS)

@@ -96,15 +96,21 @@ class _Batches:
         self.split, self.batch_size, self.seed, self.steps = split, batch_size, seed, steps
         self.num_seeds = num_seeds
         self._order = functools.lru_cache(maxsize=2)(self._make_order)  # two epochs meet in the prefetch buffer
+        self._at_epoch = functools.lru_cache(maxsize=2)(self._make_split)
 
     def _make_order(self, epoch):
         count = len(self.split)
-        return np.arange(count) if self.seed is None else np.random.default_rng([self.seed, epoch]).permutation(count)
+        if self.seed is None or self.split.ordered:
+            return np.arange(count)
+        return np.random.default_rng([self.seed, epoch]).permutation(count)
+
+    def _make_split(self, epoch):
+        return self.split if self.seed is None else self.split.at_epoch(self.seed, epoch)
 
     def __getitem__(self, number):
         epoch, step = divmod(int(number), self.steps)
         start = step * self.batch_size
-        return self.split.batch(self._order(epoch)[start : start + self.batch_size])
+        return self._at_epoch(epoch).batch(self._order(epoch)[start : start + self.batch_size])
 
     def seeds(self, number):
         """Returns the stateless seeds of one batch, int32 (number of augmentations, 2)."""
@@ -116,21 +122,24 @@ class _Batches:
 def _tf_dataset(batches, numbers, augment, full):
     import tensorflow as tf
 
-    shape, dtype = batches.split.element
+    pair = batches.split.element
+    empty = _leaves(pair)
     size = batches.batch_size if full else None
 
     def make(number):
         try:
-            return (*batches[number], batches.seeds(number))
+            return (*_leaves(batches[number]), batches.seeds(number))
         except Exception as error:
             _raised.append(error)
             raise
 
     def batch(number):
-        x, y, seeds = tf.numpy_function(make, [number], [tf.as_dtype(dtype), tf.int32, tf.int32], stateful=False)
-        x.set_shape((size, *shape))
-        y.set_shape((size,))
+        types = [*(tf.as_dtype(leaf.dtype) for leaf in empty), tf.int32]
+        *leaves, seeds = tf.numpy_function(make, [number], types, stateful=False)
+        for leaf, like in zip(leaves, empty, strict=True):
+            leaf.set_shape((size, *like.shape[1:]))
         seeds.set_shape((len(augment), 2))
+        x, y = _packed(pair, leaves)
         for k, function in enumerate(augment):
             x, y = function(x, y, seeds[k])
         return x, y
@@ -141,6 +150,17 @@ def _tf_dataset(batches, numbers, augment, full):
     options.autotune.enabled = False  # it stalled `fit` for up to 1.3 s
     options.deterministic = True
     return dataset.prefetch(2).with_options(options)
+
+
+def _leaves(pair):
+    """Returns the arrays of `(x, y)` in one order, whichever of the two are dicts."""
+    return [leaf for tree in pair for leaf in (map(tree.get, sorted(tree)) if isinstance(tree, dict) else (tree,))]
+
+
+def _packed(pair, leaves):
+    """Undoes `_leaves`: gives the leaves the form of the pair."""
+    left = iter(leaves)
+    return tuple(dict(zip(sorted(t), left, strict=False)) if isinstance(t, dict) else next(left) for t in pair)
 
 
 def _py_dataset(batches, numbers):

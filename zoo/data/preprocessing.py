@@ -18,9 +18,16 @@ A text declaration; ids are positions in the vocabulary, a text file of one word
 
 Id 0 is padding, at the end of a row; 1 is a word outside the vocabulary. A text of more than T words keeps its first
 or last T. {"kind": "tokens", "sequence_length": T, "vocab_size": V} takes ready rows of ids.
+
+Several inputs have a declaration each, and raw input is then a dict with the same keys:
+
+    {"kind": "inputs", "inputs": {"first": {...}, "second": {...}}}
+
+`KINDS` names the modules that implement the kinds which are not here.
 """
 
 import functools
+import importlib
 import io
 import os
 import re
@@ -35,10 +42,19 @@ PADDING, UNKNOWN = 0, 1
 RESERVED = ("[PAD]", "[UNK]")
 VOCABULARY = "vocabulary.txt"
 WORDS = r"\w+(?:'\w+)*"
+WORDS_AND_MARKS = WORDS + r"|[^\w\s]"
 # A declaration may come from a downloaded file. Patterns are chosen from these, never compiled from what arrives: an
 # unlucky pattern takes a regex engine exponential time.
-TOKEN_PATTERNS = {WORDS: re.compile(WORDS), r"\S+": re.compile(r"\S+")}
+TOKEN_PATTERNS = {pattern: re.compile(pattern) for pattern in (WORDS, WORDS_AND_MARKS, r"\S+")}
 RESIZES = ("nearest", "bilinear", "bicubic", "lanczos")
+KINDS = {  # kind -> module with `check(declared)` and `encode(declared, raw, assets)`; None: here
+    "image": None,
+    "text": None,
+    "tokens": None,
+    "inputs": None,
+    "table": "zoo.data.tables",
+    "passage": "zoo.data.passages",
+}
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -86,11 +102,11 @@ def encode(declared, raw, assets=None):
         declared: the preprocessing declaration.
         raw: for images, one or a list of file paths, encoded bytes, `PIL.Image`s or arrays (H, W, C) of raw pixels,
             or one array (n, H, W, C); the channel axis may be left out when C is 1. For texts, one or a list of
-            strings. For tokens, one row or an array (n, T) of ids.
+            strings. For tokens, one row or an array (n, T) of ids. For several inputs, one or a list of dicts.
         assets: file name -> bytes, as the data set or the model's folder holds them.
 
     Returns:
-        float32 (n, H, W, C), or int32 (n, T).
+        float32 (n, H, W, C), int32 (n, T), or a dict of such arrays.
 
     Raises:
         DataError: an input is of the wrong kind or size, cannot be read, or is NaN; the message says which.
@@ -99,8 +115,12 @@ def encode(declared, raw, assets=None):
     if not declared:
         works = 'Pass one, such as {"kind": "image", "image_shape": [224, 224, 3], "scale": 0.00392}.'
         raise invalid("this model declares no preprocessing, so raw input cannot be read", declared, works)
-    _check(declared)
+    check(declared)
     kind = declared["kind"]
+    if KINDS[kind]:
+        return importlib.import_module(KINDS[kind]).encode(declared, raw, assets)
+    if kind == "inputs":
+        return _encode_inputs(declared["inputs"], raw, assets)
     if kind == "image":
         return encode_array(declared, _pixels(declared, raw))
     if kind == "text":
@@ -108,11 +128,45 @@ def encode(declared, raw, assets=None):
     return _token_rows(declared, raw)
 
 
-def _check(declared):
-    """Checks a declaration, which may come from a downloaded file."""
+def _encode_inputs(inputs, raw, assets):
+    rows = [raw] if isinstance(raw, dict) else list(raw)
+    if not rows:
+        raise DataError(worded("there is no example to read", received=raw))
+    for i, row in enumerate(rows):
+        if not isinstance(row, dict):
+            works = "Give a dict with " + ", ".join(map(repr, inputs)) + "."
+            raise DataError(worded(f"example {i} is not a table of inputs", received=type(row).__name__, works=works))
+        for name in {*inputs, *row}:
+            if name not in row:
+                raise DataError(worded(f"example {i} lacks the input {name!r}", received=sorted(row)))
+            if name not in inputs:
+                raise unknown(f"input of example {i}", name, inputs)
+    encoded = {}
+    for name, declared in inputs.items():
+        part = encode(declared, [row[name] for row in rows], assets)
+        encoded |= part if isinstance(part, dict) else {name: part}  # a table may feed several inputs by their names
+    return encoded
+
+
+def check(declared, depth=0):
+    """Checks a declaration, which may come from a downloaded file.
+
+    Raises:
+        InvalidArgument: it is not one that this zoo knows; the message names what.
+    """
     kind = declared.get("kind") if isinstance(declared, dict) else None
-    if kind not in ("image", "text", "tokens"):
-        raise unknown("kind of preprocessing", kind, ("image", "text", "tokens"))
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise unknown("kind of preprocessing", kind, KINDS)
+    if KINDS[kind]:
+        importlib.import_module(KINDS[kind]).check(declared)
+        return
+    if kind == "inputs":
+        inputs = declared.get("inputs")
+        if not isinstance(inputs, dict) or not inputs or depth or not all(isinstance(n, str) for n in inputs):
+            raise invalid("the preprocessing of kind 'inputs' has impossible 'inputs'", inputs)
+        for inner in inputs.values():
+            check(inner, depth + 1)
+        return
 
     def numbers(key, count):
         values = declared.get(key)

@@ -10,6 +10,7 @@ import string
 from zoo.errors import UnknownName, invalid
 from zoo.hub.manifest import RUN
 from zoo.registry import find_model
+from zoo.tasks import task_of
 
 _LICENSE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}")
 _SHOWN_LABELS = 40
@@ -65,16 +66,27 @@ def _model_section(spec, row, parameters):
     lines.append(f"- Weights: {parameters:,} parameters, trainable and fixed, in `model.safetensors`")
     lines.append(f"- Arguments: {_code(json.dumps(spec.arguments, ensure_ascii=False, sort_keys=True))}")
     lines.append(f"- Recipe: {_code(spec.recipe)}" if spec.recipe else "- Recipe: not recorded")
-    if spec.labels:
+    if isinstance(spec.labels, dict):
+        for head, names in spec.labels.items():
+            lines.append(f"- Output {_code(head)}: {escaped(_meaning(names))}")
+    elif spec.labels:
         shown = ", ".join(map(escaped, spec.labels[:_SHOWN_LABELS]))
         rest = len(spec.labels) - _SHOWN_LABELS
         more = f" and {rest:,} more, in `config.json`" if rest > 0 else ""
         lines.append(f"- Labels ({len(spec.labels)}): {shown}{more}")
-    else:
+    elif task_of(spec.task).metric == "accuracy":
         lines.append("- Labels: not given")
     if spec.parent:
         lines.append(f"- Started from: {_code(spec.parent.get('ref') or json.dumps(spec.parent, sort_keys=True))}")
     return lines
+
+
+def _meaning(names):
+    """Returns in words what an output means: its classes, or a number and its unit."""
+    if isinstance(names, (list, tuple)):
+        return ", ".join(map(str, names[:_SHOWN_LABELS]))
+    unit = (names or {}).get("unit")
+    return "a number" + (f" in {unit}" if unit else "")
 
 
 def _number(value):

@@ -171,7 +171,9 @@ def load(ref, *, num_classes=None, **arguments):
             of one, or a `.keras` file (which is read with Keras's safe mode on).
         num_classes: another number of classes than the checkpoint's: the head is new, everything else is loaded, and
             a warning says which weights were not.
-        **arguments: other arguments of the builder to change, such as `drop_rate`.
+        **arguments: other arguments of the builder to change, such as `drop_rate`; `include_top=False` leaves the
+            head out. What another `image_shape` resizes, such as the position embeddings of a vision transformer, a
+            warning names.
 
     Returns:
         An uncompiled plain `keras.Model` with its `Spec` in `zoo_spec` (labels, preprocessing) and its `Checkpoint` in
@@ -231,27 +233,42 @@ def _same_variant(name, found, weights):
 def _filled(found, changes):
     """Builds the model of a checkpoint, some of its arguments changed, and loads its weights."""
     from zoo.factory import build_empty, build_plain
+    from zoo.registry import builder_of
     from zoo.spec import attach, jsonable
-    from zoo.weights import header, load_weights
+    from zoo.weights import head_layers, header, load_weights
 
     spec = found.spec
     header(found.weights)  # refuse a damaged file before a model is built
     arguments = {**spec.arguments, **jsonable(changes)}
-    new_head = arguments.get("num_classes") != spec.arguments.get("num_classes")
+    headed = [given.get("include_top", True) for given in (spec.arguments, arguments)]
+    headless = headed == [True, False]
+    other_head = headed[0] != headed[1] or arguments.get("num_classes") != spec.arguments.get("num_classes")
     try:
-        model = build_plain(spec.name, arguments) if new_head else build_empty(spec.name, **arguments)
+        model = build_plain(spec.name, arguments) if other_head else build_empty(spec.name, **arguments)
+        old_head = head_layers(build_empty(spec.name, **spec.arguments)) if headless else ()
     except InvalidArgument as error:
         if changes:
             raise
         raise invalid(
             f"{found.ref} cannot be built here: {error}", works="Install the zoo that wrote it, or a newer one."
         ) from error
-    report = load_weights(model, found.weights, ignore_head=new_head, verify=found.weights.name == BEST)
-    if report.not_loaded:
+    builder, _ = builder_of(spec.name)
+    report = load_weights(
+        model,
+        found.weights,
+        ignore_head=other_head and not headless,
+        old_head=[layer.path for layer in old_head],
+        adapted=builder.adapted and builder.adapted(spec.arguments, model.zoo_spec.arguments),
+        verify=found.weights.name == BEST,
+    )
+    if report.not_loaded or report.adapted:
         warnings.warn(f"{found.ref}: {report.describe()}", stacklevel=3)
     model.zoo_origin = found
-    built = model.zoo_spec.arguments
-    return attach(model, spec.but(arguments=built, labels=None if new_head else spec.labels))
+    built, declared = model.zoo_spec.arguments, spec.preprocessing
+    if built.get("image_shape") != spec.arguments.get("image_shape") and "image_shape" in (declared or {}):
+        declared = declared | {"image_shape": built["image_shape"]}
+    labels = None if other_head else spec.labels
+    return attach(model, spec.but(arguments=built, labels=labels, preprocessing=declared))
 
 
 def _load_keras(path, arguments):

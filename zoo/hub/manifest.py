@@ -10,9 +10,10 @@ import re
 from dataclasses import dataclass
 
 from zoo import __version__
-from zoo.errors import IntegrityError, invalid
+from zoo.errors import IntegrityError, InvalidArgument, invalid
 from zoo.files import json_bytes
 from zoo.spec import Spec
+from zoo.tasks import checked_heads
 
 FORMAT = 1
 CONFIG, WEIGHTS, CARD, RUN = "config.json", "model.safetensors", "README.md", "run.json"
@@ -60,9 +61,15 @@ def revision_of(config):
 
 
 def asset_names(spec):
-    """Returns the files that a spec's preprocessing names, such as its vocabulary."""
-    rows = spec.preprocessing or {}
-    named = {v for k, v in rows.items() if isinstance(v, str) and (k in ASSET_KEYS or v.endswith((".txt", ".json")))}
+    """Returns the files that a spec's preprocessing names, such as its vocabularies, whichever input they are for."""
+    left, named = [spec.preprocessing or {}], set()
+    while left:  # no recursion: what was pulled may nest as deep as it likes
+        rows = left.pop()
+        for key, value in rows.items():
+            if isinstance(value, str) and (key in ASSET_KEYS or value.endswith((".txt", ".json"))):
+                named.add(value)
+            elif isinstance(value, (dict, list)):
+                left += [v for v in (value, *value) if isinstance(v, dict)]
     return tuple(sorted(named))
 
 
@@ -148,10 +155,11 @@ def _spec(rows, where):
         "name": _text,
         "arguments": lambda v: isinstance(v, dict),
         "task": _text,
-        "labels": lambda v: v is None or (isinstance(v, list) and all(map(_text, v))),
+        "labels": _labels,
         "preprocessing": lambda v: v is None or isinstance(v, dict),
         "recipe": lambda v: v is None or _text(v),
         "parent": lambda v: v is None or isinstance(v, dict),
+        "heads": _heads,
     }
     spec = Spec.from_json({name: _field(rows, name, fits, where) for name, fits in wanted.items()})
     for name in asset_names(spec):
@@ -195,6 +203,21 @@ def check_copy(name, size, sha256, expected, where):
             f"{name} of {where} has SHA-256 {sha256[:16]}..., and {CONFIG} announces {expected[1][:16]}...: its "
             f"bytes were changed. {_ASK}"
         )
+
+
+def _labels(value):
+    """Says whether a value is class names, or by output class names or how a number is turned back."""
+    if isinstance(value, dict):
+        return all(isinstance(v, dict) or _labels(v) for v in value.values())
+    return value is None or (isinstance(value, list) and all(map(_text, value)))
+
+
+def _heads(value):
+    try:
+        checked_heads(value)
+    except (InvalidArgument, AttributeError, TypeError):
+        return False
+    return True
 
 
 def check_labels(labels, outputs):

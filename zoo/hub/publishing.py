@@ -143,7 +143,7 @@ def _counted(spec, weights):
     """Returns `(number of weights, number of outputs or None)`, from the header of the weight file."""
     from zoo.weights import header
 
-    outputs = spec.arguments.get("num_classes")
+    outputs = None if spec.heads else spec.arguments.get("num_classes")
     return sum(math.prod(shape) for _, shape in header(weights).values()), outputs
 
 
