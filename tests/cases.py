@@ -36,6 +36,7 @@ class Case:
 CIFAR = {"blocks": (1, 1), "image_shape": (8, 8, 3), "filters": 4, "num_classes": 3}
 IMAGENET = {"blocks": (1, 1), "image_shape": (32, 32, 3), "filters": 4, "num_classes": 3}
 VIT = {"image_shape": (8, 8, 1), "patch_size": 4, "embed_dim": 8, "depth": 2, "num_heads": 2, "num_classes": 3}
+VIT_SWITCHES = {"norm": "batch", "activation": "relu", "qkv_bias": False, "epsilon": 1e-3}
 TEXT = {"vocab_size": 40, "sequence_length": 7, "embed_dim": 6, "units": 5, "drop_rate": 0.0}
 DEEP = {"num_layers": 2, "bidirectional": True, "drop_rate": 0.1, "num_classes": 3}
 NIN = {"widths": ((8, 6), (8, 6), (6,)), "image_shape": (8, 8, 3), "num_classes": 3, "drop_rate": 0.05}
@@ -59,6 +60,8 @@ CASES = [
     Case("vit_small", VIT | {"pool": "mean", "num_classes": 1}, (8, 8, 1), (1,), 1_937, 22_050_664),
     Case("vit_base", VIT | {"drop_rate": 0.05, "drop_path_rate": 0.05}, (8, 8, 1), (3,), 1_971, 86_567_656),
     Case("vit_large", VIT | {"depth": 1, "mlp_ratio": 2.0}, (8, 8, 1), (3,), 827, 304_326_632),
+    Case("vit_tiny", VIT | VIT_SWITCHES, (8, 8, 1), (3,), 2_003, id="vit_switches"),
+    Case("vit_tiny", VIT | {"norm": "group", "depth": 1, "shortcut": False}, (8, 8, 1), (3,), 1_099, id="vit_plain"),
     Case("lstm", TEXT, (7,), (1,), 486),
     Case("lstm", TEXT | DEEP, (7,), (3,), 1_393, id="lstm_deep"),
     Case("gru", TEXT, (7,), (1,), 441),
