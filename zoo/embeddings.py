@@ -1,0 +1,273 @@
+"""Word vectors of a trained model: nearest words, analogies, and files that other word2vec programs read.
+
+    vectors = zoo.word_vectors("runs/skipgram.imdb_words")
+    zoo.nearest_words(vectors, "film")
+    zoo.analogy(vectors, "man", "king", "woman")
+    zoo.export_word2vec(vectors, "vectors.txt")
+
+Every function takes such vectors or whatever leads to a model: a `keras.Model`, a reference, a `Run` or its folder.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from zoo.data.preprocessing import RESERVED, VOCABULARY
+from zoo.errors import DataError, invalid, unknown, worded
+from zoo.files import write_atomic
+
+BATCH = 512  # questions answered in one matrix product
+
+
+@dataclass(frozen=True)
+class WordVectors:
+    """Words and their vectors.
+
+    Attributes:
+        words: tuple of different words, the most frequent first.
+        vectors: float32 (number of words, E).
+
+    Raises:
+        InvalidArgument: words and vectors differ in number, or a word comes twice.
+    """
+
+    words: tuple
+    vectors: np.ndarray
+
+    def __post_init__(self):
+        vectors = np.ascontiguousarray(self.vectors, np.float32)
+        object.__setattr__(self, "words", tuple(self.words))
+        object.__setattr__(self, "vectors", vectors)
+        if vectors.ndim != 2 or len(vectors) != len(self.words):
+            raise invalid("there must be one vector for each word", (len(self.words), vectors.shape))
+        if len(self.ids) != len(self.words):
+            raise invalid("a word comes twice", next(w for i, w in enumerate(self.words) if self.ids[w] != i))
+
+    @cached_property
+    def ids(self):
+        """The position of each word, word -> row."""
+        return {word: i for i, word in enumerate(self.words)}
+
+    @cached_property
+    def directions(self):
+        """The vectors at length 1, float32 (number of words, E); a vector of zeros stays."""
+        lengths = np.linalg.norm(self.vectors, axis=1, keepdims=True)
+        return self.vectors / np.where(lengths > 0, lengths, 1)
+
+    def find(self, word):
+        """Returns the row of a word, as it is written or else in small letters.
+
+        Raises:
+            UnknownName: the word is not in the vocabulary; the message gives the nearest spelling.
+        """
+        found = self.ids.get(word, self.ids.get(word.lower()) if isinstance(word, str) else None)
+        if found is None:
+            raise unknown("word in the vocabulary", word, self.words)
+        return found
+
+    def __getitem__(self, word):
+        return self.vectors[self.find(word)]
+
+    def __len__(self):
+        return len(self.words)
+
+
+@dataclass(frozen=True)
+class Section:
+    """The questions of one section of an analogy file.
+
+    Attributes:
+        name: of the section.
+        right: questions whose answer is the nearest word.
+        asked: questions whose four words are in the vocabulary.
+        skipped: the others.
+    """
+
+    name: str
+    right: int
+    asked: int
+    skipped: int
+
+    @property
+    def accuracy(self):
+        """The share of right answers among those asked; NaN where none could be asked."""
+        return self.right / self.asked if self.asked else float("nan")
+
+
+def word_vectors(model, *, layer=None):
+    """Returns the `WordVectors` of a model that carries its vocabulary, as one from `zoo.train` or a hub does.
+
+    The reserved ids, padding and the unknown word, have none.
+
+    Args:
+        model: a model, a reference, a `Run`, a run folder, or `WordVectors`, which are returned as they are.
+        layer: name of the embedding layer; by default "words", or else the first embedding of as many rows as the
+            vocabulary has.
+
+    Raises:
+        InvalidArgument: the model has no vocabulary, or no such embedding.
+    """
+    if isinstance(model, WordVectors):
+        return model
+    import keras
+
+    from zoo.inference import assets_of, loaded
+
+    found = loaded(model)
+    data = assets_of(found).get(VOCABULARY)
+    if data is None:
+        works = "Load one that was trained or pushed with its vocabulary, or make WordVectors(words, vectors)."
+        raise invalid("this model carries no vocabulary, so nobody knows its words", found.name, works)
+    words = bytes(data).decode("utf-8").split("\n")
+    known = {part.name: part for part in found.layers if isinstance(part, keras.layers.Embedding)}
+    fitting = [name for name, part in known.items() if part.input_dim == len(words)]
+    name = layer or ("words" if "words" in fitting else next(iter(fitting), None))
+    if name not in known:
+        raise unknown(f"embedding layer of as many rows as the vocabulary of {found.name!r} has words", name, known)
+    matrix = keras.ops.convert_to_numpy(known[name].embeddings)
+    if len(matrix) != len(words):
+        raise invalid(f"embedding {name!r} and the vocabulary differ in size", (len(matrix), len(words)))
+    reserved = len(RESERVED) if tuple(words[: len(RESERVED)]) == RESERVED else 0
+    return WordVectors(words[reserved:], matrix[reserved:])
+
+
+def nearest_words(model, word, top=10):
+    """Returns the words whose vectors point most nearly where a word's does.
+
+    Args:
+        model: as for `word_vectors`.
+        word: as in the vocabulary, or with capitals.
+        top: how many words; fewer where there are no more.
+
+    Returns:
+        List of (word, cosine of the angle) pairs, nearest first, without the word itself.
+
+    Raises:
+        UnknownName: the word is not in the vocabulary; the message gives the nearest spelling.
+    """
+    vectors = word_vectors(model)
+    row = vectors.find(word)
+    return _ranked(vectors, vectors.directions[row], {row}, top)
+
+
+def analogy(model, a, b, c, top=5):
+    """Returns the words that are to `c` what `b` is to `a`; after man, king and woman that should be queen.
+
+    The answer is nearest to b - a + c, of vectors of length 1, and is none of the three (Mikolov et al., 2013,
+    https://aclanthology.org/N13-1090, section 4).
+
+    Args:
+        model: as for `word_vectors`.
+        a, b, c: words.
+        top: how many answers.
+
+    Returns:
+        List of (word, cosine of the angle) pairs, best first.
+
+    Raises:
+        UnknownName: a word is not in the vocabulary; the message gives the nearest spelling.
+    """
+    vectors = word_vectors(model)
+    rows = [vectors.find(word) for word in (a, b, c)]
+    wanted = np.array([-1, 1, 1], np.float32) @ vectors.directions[rows]
+    return _ranked(vectors, wanted, set(rows), top)
+
+
+def _ranked(vectors, wanted, leave_out, top):
+    """Returns (word, cosine) pairs of the rows that are nearest to a vector."""
+    if isinstance(top, bool) or not isinstance(top, int) or top < 1:
+        raise invalid("`top` must be a whole number of at least 1", top)
+    cosines = vectors.directions @ (wanted / max(float(np.linalg.norm(wanted)), 1e-12))
+    best = np.argsort(-cosines, kind="stable")[: top + len(leave_out)]
+    return [(vectors.words[i], float(cosines[i])) for i in best if i not in leave_out][:top]
+
+
+def analogies(model, path, *, most_frequent=None):
+    """Answers a file of analogy questions, such as Google's questions-words.txt of 19,544 in 14 sections.
+
+    Args:
+        model: as for `word_vectors`.
+        path: text file of lines "a b c d", where d is to c what b is to a, under lines ": name of the section".
+        most_frequent: only so many of the most frequent words count as in the vocabulary; None for all.
+
+    Returns:
+        List of `Section`, in the order of the file, then one named "total". Words are looked up as they are written,
+        or else in small letters.
+
+    Raises:
+        DataError: the file is missing or a line has not four words.
+    """
+    vectors = word_vectors(model)
+    limit = len(vectors) if most_frequent is None else most_frequent
+    sections = []
+    for name, questions in _questions(path):
+        rows = [[vectors.ids.get(w, vectors.ids.get(w.lower(), limit)) for w in words] for words in questions]
+        rows = np.array(rows, np.int64).reshape(-1, 4)
+        asked = rows[(rows < limit).all(axis=1)]
+        right = sum(_right(vectors.directions[:limit], asked[i : i + BATCH]) for i in range(0, len(asked), BATCH))
+        sections.append(Section(name, right, len(asked), len(rows) - len(asked)))
+    sums = (sum(getattr(s, field) for s in sections) for field in ("right", "asked", "skipped"))
+    return [*sections, Section("total", *sums)]
+
+
+def _right(directions, rows):
+    """Returns how many questions, rows (n, 4) of a, b, c and d, have d as the nearest word."""
+    a, b, c, d = rows.T
+    cosines = (directions[b] - directions[a] + directions[c]) @ directions.T  # (n, words), up to a factor
+    cosines[np.arange(len(rows))[:, np.newaxis], rows[:, :3]] = -np.inf
+    return int((cosines.argmax(axis=1) == d).sum())
+
+
+def _questions(path):
+    """Returns (section, list of questions) pairs; questions before any section belong to one without a name."""
+    try:
+        lines = Path(path).expanduser().read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(worded(f"the analogy questions in {path} cannot be read ({error})")) from error
+    sections = [("", [])]
+    for number, line in enumerate(lines, start=1):
+        words = line.split()
+        if line.startswith(":"):
+            sections.append((line[1:].strip(), []))
+        elif len(words) == 4:
+            sections[-1][1].append(words)
+        elif words:
+            raise DataError(worded(f"{path}, line {number}: a question has four words", received=line[:60]))
+    return [section for section in sections if section[1]]
+
+
+def export_word2vec(model, path, *, binary=False):
+    """Writes word vectors in the format of the original word2vec program, which gensim and others read.
+
+    Text: a line "words E", then a line per word, the word and its numbers with a space after each; numbers have the
+    digits that give the same float32 back. Binary: the same first line, then per word the word, a space, E
+    little-endian float32 and a line end.
+
+    Args:
+        model: as for `word_vectors`.
+        path: of the file; its folder must exist.
+        binary: which of the two.
+
+    Returns:
+        `Path` of the file.
+
+    Raises:
+        InvalidArgument: a word holds white space, which the format cannot express.
+        StoreError: the file cannot be written.
+    """
+    vectors = word_vectors(model)
+    broken = next((word for word in vectors.words if not word or word.split() != [word]), None)
+    if broken is not None:
+        raise invalid("the word2vec format cannot hold a word with white space", broken)
+
+    def write(file):
+        file.write(f"{len(vectors)} {vectors.vectors.shape[1]}\n".encode())
+        for word, vector in zip(vectors.words, vectors.vectors, strict=True):
+            if binary:
+                file.write(word.encode() + b" " + vector.astype("<f4").tobytes() + b"\n")
+            else:
+                file.write((word + " " + " ".join(map(str, vector)) + " \n").encode())
+
+    return write_atomic(Path(path).expanduser(), write)
