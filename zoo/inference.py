@@ -194,11 +194,18 @@ def _named(item, number):
 
 
 def for_model(dataset, spec):
-    """Returns the data as a model of this spec takes it: pictures alone can also be what a generator learns to draw."""
+    """Returns the data as a model of this spec takes it.
+
+    Pictures alone can also be what a generator learns to draw; words come with the neighbours and noise asked for.
+    """
     if spec.task == "image_generation" and dataset.task == "image_classification":
         from zoo.data.generation import for_generation
 
         return for_generation(dataset, spec.arguments["latent_dim"])
+    if spec.task == dataset.task == "word_embedding":
+        from zoo.data.word_pairs import for_word2vec
+
+        return for_word2vec(dataset, spec)
     return dataset
 
 

@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import json
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -187,6 +187,11 @@ class Sampling:
     keep: np.ndarray
     noise: Noise
 
+    @classmethod
+    def of(cls, counts, subsample):
+        """Returns the sampling of word2vec's usual settings, for words that occur so often, (V,), in training."""
+        return cls("skipgram", 5, 5, "negative_sampling", keep_probability(counts, subsample), Noise(counts))
+
     def expected(self, ids, starts):
         """Returns how many examples some texts give on average; text k is `ids[starts[k] : starts[k + 1]]`."""
         cumulated = np.concatenate([[0.0], np.cumsum(self.keep[ids])])
@@ -276,6 +281,10 @@ class WordPairs(Split):
         """Returns the draw of one epoch: other words left out, other windows, other noise, another order."""
         return WordPairs(self._corpus, self._sampling, self._declared, (seed, epoch), self._sizes)
 
+    def sampled(self, **changes):
+        """Returns the same texts with some fields of their `Sampling` changed."""
+        return WordPairs(self._corpus, replace(self._sampling, **changes), self._declared)
+
     def _counted(self):
         """Returns how many examples each chunk gives, int (chunks,)."""
         sizes = []
@@ -327,20 +336,27 @@ class WordPairs(Split):
             update(np.ascontiguousarray(self._corpus.ids[first : first + CHUNK], "<i4").data)
 
 
+def for_word2vec(dataset, spec):
+    """Returns a data set of word pairs drawn as a skip-gram or continuous bag of words of this `Spec` takes them."""
+    from zoo.registry import builder_of
+
+    family = builder_of(spec.name)[0].family
+    if family not in ARCHITECTURES or not all(isinstance(split, WordPairs) for split in dataset.splits.values()):
+        return dataset
+    wanted = {name: spec.arguments[name] for name in ("window", "negatives", "loss")}
+    return dataset.but(**{k: split.sampled(architecture=family, **wanted) for k, split in dataset.splits.items()})
+
+
 def check_options(**options):
     """Refuses options of a data set of word pairs that cannot work.
 
     Raises:
         InvalidArgument: naming the first such option.
     """
-    lowest = {"vocab_size": 4, "min_count": 1, "window": 1, "negatives": 1, "texts": 3}
-    for name, least in lowest.items():
+    for name, least in {"vocab_size": 4, "min_count": 1, "texts": 3}.items():
         value = options.get(name, least)
         if type(value) is not int or value < least:
             raise invalid(f"`{name}` must be a whole number of at least {least}", value)
-    for name, known in (("architecture", ARCHITECTURES), ("loss", ("negative_sampling", "nce"))):
-        if options.get(name, known[0]) not in known:
-            raise invalid(f"`{name}` must be one of {', '.join(map(repr, known))}", options[name])
     if not 0 <= options.get("subsample", 0) < 1:
         works = "word2vec takes 0.001; 0 keeps every word."
         raise invalid("`subsample` must be a share of the text, at least 0 and below 1", options["subsample"], works)

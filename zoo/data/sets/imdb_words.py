@@ -27,25 +27,19 @@ HELD_OUT = 500  # reviews, in each of validation and test
 @dataset("imdb_words", task="word_embedding")
 def imdb_words(
     *,
-    architecture: str = "skipgram",
-    loss: str = "negative_sampling",
     vocab_size: int = 30000,
     min_count: int = 5,
-    window: int = 5,
-    negatives: int = 5,
     subsample: float = 1e-3,
     texts: int = REVIEWS,
     like: dict | None = None,
 ):
     """Words of 50,000 film reviews (12 million) with their neighbours and sampled noise, for word2vec.
 
+    The model decides the window, the noise words of an example, and whether a word or its neighbours are predicted.
+
     Args:
-        architecture: "skipgram", or "cbow" for a model that predicts a word from its neighbours' mean.
-        loss: "negative_sampling", or "nce" for a model built with loss="nce".
         vocab_size: ids in use: 0 is padding, 1 an unknown word (neither is trained), the rest the most frequent words.
         min_count: words that occur less often are left out.
-        window: farthest neighbour, in words; each word draws its own reach up to this.
-        negatives: noise words of an example.
         subsample: share of the text above which a word is thinned out; 0 keeps every occurrence.
         texts: reviews that are read, at most 50,000; those held out are among them.
         like: `declared` and `assets` of a trained model, used instead of a vocabulary of its own.
@@ -56,16 +50,7 @@ def imdb_words(
     from zoo.data.base import Dataset
     from zoo.data.preprocessing import VOCABULARY, text_declaration, word_ids
 
-    word_pairs.check_options(
-        architecture=architecture,
-        loss=loss,
-        vocab_size=vocab_size,
-        min_count=min_count,
-        window=window,
-        negatives=negatives,
-        subsample=subsample,
-        texts=texts,
-    )
+    word_pairs.check_options(vocab_size=vocab_size, min_count=min_count, subsample=subsample, texts=texts)
     if texts > REVIEWS:
         raise invalid("`texts` is more than there are", texts, f"IMDB has {REVIEWS:,} unlabelled reviews.")
     path = locate((REMOTE.file, "imdb_unsup.tsv.gz"), REMOTE, "IMDB")
@@ -79,19 +64,11 @@ def imdb_words(
         assets = {VOCABULARY: found["vocabulary"].tobytes()}
         declared |= {"vocab_size": assets[VOCABULARY].count(b"\n") + 1}
     counts = np.bincount(found["ids_train"], minlength=declared["vocab_size"])
-    sampling = word_pairs.Sampling(
-        architecture=architecture,
-        window=window,
-        negatives=negatives,
-        loss=loss,
-        keep=word_pairs.keep_probability(counts, subsample),
-        noise=word_pairs.Noise(counts),
-    )
+    sampling = word_pairs.Sampling.of(counts, subsample)
     splits = {
         part: word_pairs.WordPairs(word_pairs.Corpus(found[f"ids_{part}"], found[f"starts_{part}"]), sampling, declared)
         for part in ("train", "validation", "test")
     }
-    implied = {"vocab_size": declared["vocab_size"], "window": window, "negatives": negatives, "loss": loss}
     return Dataset(
         name="imdb_words",
         task="word_embedding",
@@ -100,7 +77,7 @@ def imdb_words(
         **splits,
         source=SOURCE,
         assets=assets,
-        arguments_given=implied,
+        arguments_given={"vocab_size": declared["vocab_size"]},
     )
 
 
