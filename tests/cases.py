@@ -4,7 +4,7 @@ Counts hold every weight, trainable or not, as `keras.Model.count_params` does; 
 reference implementation states for the default arguments, in trainable weights.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -14,20 +14,22 @@ class Case:
     Attributes:
         name: of the variant.
         arguments: small ones for `zoo.build`.
-        input_shape: of one example; a text model takes token ids.
-        output_shape: of one example.
+        input_shape: of one example; a text model takes token ids. Of several inputs a dict, input name -> shape.
+        output_shape: of one example; of several outputs a dict.
         parameters: at these arguments.
         published: trainable parameters at the default arguments, or None where nobody published them.
         id: of the row, where a variant has several.
+        limits: input name -> what its whole numbers stay below; by default the argument `vocab_size`.
     """
 
     name: str
     arguments: dict
-    input_shape: tuple
-    output_shape: tuple
+    input_shape: tuple | dict
+    output_shape: tuple | dict
     parameters: int
     published: int | None = None
     id: str = ""
+    limits: dict = field(default_factory=dict)
 
     def __str__(self):
         return self.id or self.name
@@ -42,6 +44,7 @@ DEEP = {"num_layers": 2, "bidirectional": True, "drop_rate": 0.1, "num_classes":
 NIN = {"widths": ((8, 6), (8, 6), (6,)), "image_shape": (8, 8, 3), "num_classes": 3, "drop_rate": 0.05}
 HIGHWAY = {"depth": 4, "units": 8, "image_shape": (4, 4, 2), "num_classes": 3}
 HIGHWAY_CONV = {"filters": 4, "stages": (2, 1), "image_shape": (10, 10, 1), "num_classes": 3, "drop_rate": 0.0}
+LM = {"vocab_size": 20, "sequence_length": 6, "embed_dim": 5, "units": 5, "drop_rate": 0.0}
 
 CASES = [
     Case("softmax", {"image_shape": (4, 4, 2), "num_classes": 3}, (4, 4, 2), (3,), 99, 7_850),
@@ -73,4 +76,10 @@ CASES = [
     Case("highway50", HIGHWAY | {"gate": False}, (4, 4, 2), (3,), 507, id="highway50_plain"),
     Case("highway_conv", HIGHWAY_CONV, (10, 10, 1), (3,), 711, 151_690),
     Case("highway_conv_thin", HIGHWAY_CONV | {"num_classes": 1}, (10, 10, 1), (1,), 701, 38_986),
+    Case("lstm_lm_small", LM, (6,), (6, 20), 660, 4_651_600),
+    Case("lstm_lm_medium", LM | {"tie_weights": True, "num_layers": 1}, (6,), (6, 20), 320, 19_775_200),
+    Case("lstm_lm_large", LM | {"num_layers": 1, "drop_rate": 0.05}, (6,), (6, 20), 440, 66_022_000),
+    Case("gru_lm_small", LM, (6,), (6, 20), 580),
+    Case("gru_lm_medium", LM | {"tie_weights": True, "num_layers": 1}, (6,), (6, 20), 280),
+    Case("gru_lm_large", LM | {"num_layers": 1, "drop_rate": 0.05}, (6,), (6, 20), 400),
 ]

@@ -15,8 +15,9 @@ from zoo.errors import DataError, InvalidArgument, UnknownName
 from zoo.factory import build
 from zoo.inference import Classes, Number, evaluate, predict
 from zoo.losses import CandidateLoss, CrossEntropy, MeanScore
-from zoo.measuring import ResetStates, log_probabilities, measure, reset_states
+from zoo.measuring import ResetStates, log_probabilities, measure
 from zoo.plan import heads_of
+from zoo.recurrent_state import reset_states
 from zoo.registry import register
 from zoo.spec import Spec, attach
 from zoo.training import train
@@ -127,9 +128,6 @@ def test_it_travels(run, dataset, tmp_path):
 
 
 def test_a_resumed_run_is_the_same(run, dataset, tmp_path):
-    class Stop(keras.callbacks.Callback):
-        pass
-
     kwargs = {"epochs": 12, "quiet": True, "recipe": "adam(learning_rate=0.02)"}
     folder = tmp_path / "run"
     from zoo import session

@@ -10,6 +10,7 @@ from zoo.data.checks import finite, first_bad
 from zoo.errors import DataError, invalid
 from zoo.objectives import Recorder, Step
 from zoo.recipes import recipe
+from zoo.recurrent_state import states_of
 from zoo.schedules import BoundSchedule
 from zoo.spec import Spec, attach, spec_of
 
@@ -39,6 +40,10 @@ class ZooModel(keras.Model):
         _carry_origin(model, attach(made, known))
         made.compile_recipe(chosen, **options)
         return made
+
+    @property
+    def variables(self):
+        return [*super().variables, *states_of(self)]  # which a compiled step on JAX would not hand on otherwise
 
     @property
     def recipe(self):

@@ -37,9 +37,8 @@ def generate():
 
 def _model(builder, name):
     model = factory.build_empty(name)
-    shape = model.input_shape
     counted = {
-        "input_shape": jsonable(shape[1:]) if isinstance(shape, tuple) else None,
+        "input_shape": jsonable(registry.input_shape_of(model)),
         "parameters": model.count_params(),
         "flops": count_flops(model),
     }
@@ -55,11 +54,18 @@ def _entry(row, module, **changes):
 # The README
 
 
+def shape_text(shape):
+    """Returns an input's shape, or those of several inputs by name, as text."""
+    if isinstance(shape, dict):
+        return ", ".join(f"{name} {shape_text(part)}" for name, part in shape.items())
+    return " x ".join(map(str, shape)) or "1"
+
+
 def models_table(entries):
     """Returns the models of an index as a Markdown table."""
     lines = ["| model | parameters | FLOPs | input | task | paper |", "|---|--:|--:|---|---|---|"]
     for name, entry in entries.items():
-        paper, shape = entry["paper"], " x ".join(map(str, entry["input_shape"]))
+        paper, shape = entry["paper"], shape_text(entry["input_shape"])
         task = entry["task"].replace("_", " ")
         lines.append(
             f"| `{name}` | {entry['parameters']:,} | {_short(entry['flops'])} | {shape} | {task} "

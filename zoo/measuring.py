@@ -7,6 +7,7 @@ import numpy as np
 
 from zoo.plan import heads_of
 from zoo.quiet import no_retracing_notice
+from zoo.recurrent_state import carrying, reset_states
 
 
 def measure(model, split, batch_size, labels=None):
@@ -27,7 +28,7 @@ def measure(model, split, batch_size, labels=None):
     """
     heads = heads_of(model)
     meters = {h.name: METERS[h.kind]((labels or {}).get(h.name) if isinstance(labels, dict) else None) for h in heads}
-    split = split.for_batches(batch_size)
+    split, model = split.for_batches(batch_size), carrying(model)
     reset_states(model)
     for start in range(0, len(split), batch_size):
         x, y = split.batch(np.arange(start, min(start + batch_size, len(split))))
@@ -61,13 +62,6 @@ def log_probabilities(logits):
         logits = np.concatenate([np.zeros_like(logits), logits], axis=-1)
     shifted = logits - logits.max(axis=-1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-
-
-def reset_states(model):
-    """Sets the state that recurrent layers carry from batch to batch to zero, where they carry any."""
-    for layer in model._flatten_layers(include_self=False):
-        if getattr(layer, "stateful", False):
-            layer.reset_state()
 
 
 class _Classes:

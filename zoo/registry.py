@@ -47,7 +47,7 @@ class ModelRow:
     Attributes:
         parameters: trainable and fixed weights at the default arguments, or None where nobody counted.
         flops: of one forward pass of one example at `input_shape`; a multiply-add is two (see `zoo.flops`).
-        input_shape: of one example, without the batch axis.
+        input_shape: of one example, without the batch axis; of several inputs a dict, input name -> shape.
         arguments: every argument `zoo.build` takes for this variant, with its default.
     """
 
@@ -57,7 +57,7 @@ class ModelRow:
     paper: Paper | None
     summary: str
     arguments: dict
-    input_shape: tuple | None = None
+    input_shape: tuple | dict | None = None
     parameters: int | None = None
     flops: int | None = None
     license: str = LICENSE
@@ -197,6 +197,12 @@ def trick(name, *, stage):
     return decorate
 
 
+def input_shape_of(model):
+    """Returns the shape of one example of a model's input, or by name those of several inputs."""
+    shapes = {x.name: tuple(x.shape[1:]) for x in model.inputs}
+    return shapes if isinstance(model.input, dict) else next(iter(shapes.values()))
+
+
 # The index
 
 
@@ -237,7 +243,11 @@ def _paper(entry):
 def _indexed_row(name, entry):
     shape = entry.get("input_shape")
     rest = {k: v for k, v in entry.items() if k not in ("module", "paper", "input_shape")}
-    return ModelRow(name=name, paper=_paper(entry), input_shape=tuple(shape) if shape else None, **rest)
+    if isinstance(shape, dict):
+        shape = {part: tuple(sizes) for part, sizes in shape.items()}
+    elif shape is not None:
+        shape = tuple(shape)
+    return ModelRow(name=name, paper=_paper(entry), input_shape=shape, **rest)
 
 
 def _defaults(function, fixed):

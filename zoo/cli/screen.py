@@ -162,5 +162,7 @@ def count(number):
 
 
 def shape(sizes):
-    """Returns sizes as text: 224x224x3."""
-    return "x".join(map(str, sizes)) if sizes else "-"
+    """Returns sizes as text, 224x224x3; of several inputs by name."""
+    if isinstance(sizes, dict):
+        return ", ".join(f"{name} {shape(part)}" for name, part in sizes.items())
+    return "-" if sizes is None else "x".join(map(str, sizes)) or "1"
