@@ -12,6 +12,7 @@ from zoo import factory, registry
 from zoo.flops import count_flops
 from zoo.recipes import list_recipes
 from zoo.spec import jsonable
+from zoo.tasks import figure
 
 PACKAGE = Path(__file__).parent
 README = PACKAGE.parent / "README.md"
@@ -89,18 +90,23 @@ def tricks_table(entries):
 
 def results_table(recipes):
     """Returns what the named recipes measured as a Markdown table."""
-    lines = ["| recipe | data | test accuracy | seeds | time | what was run |", "|---|---|---|---|--:|---|"]
+    lines = ["| recipe | data | on the test part | seeds | time | what was run |", "|---|---|---|---|--:|---|"]
     for row in recipes:
         if row.result:
-            low, high = min(row.result["test_accuracy"]), max(row.result["test_accuracy"])
-            mean = sum(row.result["test_accuracy"]) / len(row.result["test_accuracy"])
-            spread = f" ({low:.2%} to {high:.2%})" if low != high else ""
+            measured = {k.removeprefix("test_"): v for k, v in row.result.items() if k.startswith("test_")}
+            shown = "; ".join(f"{name.replace('_', ' ')} {spread(name, values)}" for name, values in measured.items())
             seeds = ", ".join(map(str, row.seeds))
             lines.append(
-                f"| `{row.name}` | {row.result['data']} | {mean:.2%}{spread} | {seeds} | {row.result['seconds']:.0f} s "
+                f"| `{row.name}` | {row.result['data']} | {shown} | {seeds} | {row.result['seconds']:.0f} s "
                 f"| `{row.result['command']}` |"
             )
     return "\n".join(lines)
+
+
+def spread(name, values):
+    """Returns the mean of one figure over seeds, and its range where it has one, as text."""
+    low, high = figure(name, min(values)), figure(name, max(values))
+    return figure(name, sum(values) / len(values)) + (f" ({low} to {high})" if low != high else "")
 
 
 def _short(number):
