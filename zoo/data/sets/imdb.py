@@ -49,7 +49,7 @@ def imdb(*, vocab_size: int = 20000, sequence_length: int = 256, keep: str = "la
     from zoo.data.preprocessing import VOCABULARY, text_declaration, word_ids
 
     check_text_options(vocab_size, sequence_length, keep)
-    paths = _locate()
+    paths = locate_reviews()
     declared = like["declared"] if like else text_declaration(sequence_length, vocab_size, keep=keep, strip="<br />")
     ids = word_ids(declared, like["assets"]) if like else None
     key = f"imdb 2 {json.dumps(declared, sort_keys=True)} {_digest(ids)} " + " ".join(sha256_of(p) for p in paths)
@@ -73,7 +73,7 @@ def imdb(*, vocab_size: int = 20000, sequence_length: int = 256, keep: str = "la
     )
 
 
-def _locate():
+def locate_reviews():
     """Returns the one official archive, or the two tables."""
     first = locate(("aclImdb_v1.tar.gz", "imdb_train.tsv.gz"), REMOTE, "IMDB")
     if first.name == REMOTE.file:
@@ -96,17 +96,9 @@ def _encoded(paths, declared, ids):
     from zoo.data import preprocessing
     from zoo.data.base import held_out
 
-    try:
-        parts = _read_tar(*paths) if len(paths) == 1 else {"train": _read_tsv(paths[0]), "test": _read_tsv(paths[1])}
-    except (OSError, EOFError, tarfile.TarError, zlib.error, UnicodeDecodeError) as error:
-        works = "Delete it to get it anew."
-        raise DataError(worded(f"{paths[0]} is not a whole IMDB archive ({error})", works=works)) from error
     words, y = {}, {}
-    for part, reviews in parts.items():
+    for part, reviews in read_reviews(paths).items():
         y[part] = np.array([label for label, _ in reviews], np.int32)
-        if np.bincount(y[part], minlength=2).tolist() != [PER_LABEL, PER_LABEL]:
-            works = f"IMDB has {PER_LABEL:,} reviews of each label in each part."
-            raise DataError(worded(f"{paths[0]} is not IMDB", received=np.bincount(y[part]).tolist(), works=works))
         words[part] = [preprocessing.tokens(text, declared) for _, text in reviews]
     train, validation = held_out(y["train"], HELD_OUT)
     vocabulary = ()
@@ -124,6 +116,30 @@ def _encoded(paths, declared, ids):
         "x_test": x["test"],
         "y_test": y["test"],
     }
+
+
+def read_reviews(paths):
+    """Returns the reviews of each part, "train" and "test", as sorted `(label, text)` rows.
+
+    Args:
+        paths: what `locate_reviews` found.
+
+    Raises:
+        DataError: a file is damaged, or holds something else.
+    """
+    try:
+        parts = _read_tar(*paths) if len(paths) == 1 else {"train": _read_tsv(paths[0]), "test": _read_tsv(paths[1])}
+    except (OSError, EOFError, tarfile.TarError, zlib.error, UnicodeDecodeError) as error:
+        works = "Delete it to get it anew."
+        raise DataError(worded(f"{paths[0]} is not a whole IMDB archive ({error})", works=works)) from error
+    for reviews in parts.values():
+        positive = sum(label for label, _ in reviews)
+        if (positive, len(reviews)) != (PER_LABEL, 2 * PER_LABEL):
+            works = f"IMDB has {PER_LABEL:,} reviews of each label in each part."
+            raise DataError(
+                worded(f"{paths[0]} is not IMDB", received=[len(reviews) - positive, positive], works=works)
+            )
+    return parts
 
 
 def _in_order(reviews):
