@@ -44,7 +44,8 @@ DEEP = {"num_layers": 2, "bidirectional": True, "drop_rate": 0.1, "num_classes":
 NIN = {"widths": ((8, 6), (8, 6), (6,)), "image_shape": (8, 8, 3), "num_classes": 3, "drop_rate": 0.05}
 HIGHWAY = {"depth": 4, "units": 8, "image_shape": (4, 4, 2), "num_classes": 3}
 HIGHWAY_CONV = {"filters": 4, "stages": (2, 1), "image_shape": (10, 10, 1), "num_classes": 3, "drop_rate": 0.0}
-LM = {"vocab_size": 20, "sequence_length": 6, "embed_dim": 5, "units": 5, "drop_rate": 0.0}
+LM = {"vocab_size": 20, "sequence_length": 6, "embed_dim": 16, "units": 24, "drop_rate": 0.0}
+TIED = {"embed_dim": 24, "num_layers": 1, "tie_weights": True}
 
 CASES = [
     Case("softmax", {"image_shape": (4, 4, 2), "num_classes": 3}, (4, 4, 2), (3,), 99, 7_850),
@@ -76,10 +77,10 @@ CASES = [
     Case("highway50", HIGHWAY | {"gate": False}, (4, 4, 2), (3,), 507, id="highway50_plain"),
     Case("highway_conv", HIGHWAY_CONV, (10, 10, 1), (3,), 711, 151_690),
     Case("highway_conv_thin", HIGHWAY_CONV | {"num_classes": 1}, (10, 10, 1), (1,), 701, 38_986),
-    Case("lstm_lm_small", LM, (6,), (6, 20), 660, 4_651_600),
-    Case("lstm_lm_medium", LM | {"tie_weights": True, "num_layers": 1}, (6,), (6, 20), 320, 19_775_200),
-    Case("lstm_lm_large", LM | {"num_layers": 1, "drop_rate": 0.05}, (6,), (6, 20), 440, 66_022_000),
-    Case("gru_lm_small", LM, (6,), (6, 20), 580),
-    Case("gru_lm_medium", LM | {"tie_weights": True, "num_layers": 1}, (6,), (6, 20), 280),
-    Case("gru_lm_large", LM | {"num_layers": 1, "drop_rate": 0.05}, (6,), (6, 20), 400),
+    Case("lstm_lm_small", LM, (6,), (6, 20), 9_460, 4_651_600),
+    Case("lstm_lm_medium", LM | TIED, (6,), (6, 20), 5_184, 19_775_200),
+    Case("lstm_lm_large", LM | {"num_layers": 1, "drop_rate": 0.05}, (6,), (6, 20), 4_756, 66_022_000),
+    Case("gru_lm_small", LM, (6,), (6, 20), 7_444),
+    Case("gru_lm_medium", LM | TIED, (6,), (6, 20), 4_080),
+    Case("gru_lm_large", LM | {"num_layers": 1, "drop_rate": 0.05}, (6,), (6, 20), 3_844),
 ]
