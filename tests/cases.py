@@ -46,6 +46,21 @@ HIGHWAY = {"depth": 4, "units": 8, "image_shape": (4, 4, 2), "num_classes": 3}
 HIGHWAY_CONV = {"filters": 4, "stages": (2, 1), "image_shape": (10, 10, 1), "num_classes": 3, "drop_rate": 0.0}
 LM = {"vocab_size": 20, "sequence_length": 6, "embed_dim": 16, "units": 24, "drop_rate": 0.0}
 TIED = {"embed_dim": 24, "num_layers": 1, "tie_weights": True}
+INCEPTION = {"pool_filters": (32,), "factorised_filters": (128,), "wide_blocks": 1, "width": 0.04, "num_classes": 3}
+INCEPTION_AUX = {"stem": "3x3", "image_shape": (16, 16, 3), "aux": True}
+WORDS = {"vocab_size": 40, "embed_dim": 6, "window": 2, "negatives": 3}
+PAIR = {"word": (1,), "candidates": (4,)}
+BAG = {"context": (4,), "candidates": (4,)}
+WIDE_DEEP = {"wide_columns": 3, "wide_size": 12, "category_columns": 2, "category_size": 9, "number_columns": 4}
+WIDE_DEEP |= {"embed_dim": 3, "widths": (8, 6), "num_classes": 3}
+WIDE_DEEP_INPUTS = {"wide": (3,), "categories": (2,), "numbers": (4,)}
+POSTS = {"vocab_size": 30, "sequence_length": 14, "embed_dim": 6, "filters": ((6,), (8, 8)), "kernel_size": 2}
+POSTS |= {"pool_size": 3, "units": 8, "num_groups": 3}
+PEOPLE = {"num_features": 7, "widths": (12, 8), "drop_rate": 0.0, "num_groups": 3}
+PERSON = {"age": (1,), "income": (3,), "gender": (1,)}
+PRICE = {"metadata_size": 5, "vocab_size": 20, "sequence_length": 6, "image_shape": (8, 8, 3), "embed_dim": 5}
+PRICE |= {"filters": (4, 6), "units": 8}
+OFFER = {"metadata": (5,), "description": (6,), "picture": (8, 8, 3)}
 
 CASES = [
     Case("softmax", {"image_shape": (4, 4, 2), "num_classes": 3}, (4, 4, 2), (3,), 99, 7_850),
@@ -71,7 +86,9 @@ CASES = [
     Case("gru", TEXT, (7,), (1,), 441),
     Case("gru", TEXT | {"pool": "last", "bidirectional": True}, (7,), (1,), 641, id="gru_last"),
     Case("nin", NIN, (8, 8, 3), (3,), 2_275, 966_986),
-    Case("nin", NIN | {"norm": "batch", "activation": "silu", "num_classes": 1}, (8, 8, 3), (1,), 2_363, id="nin_batch"),
+    Case(
+        "nin", NIN | {"norm": "batch", "activation": "silu", "num_classes": 1}, (8, 8, 3), (1,), 2_363, id="nin_batch"
+    ),
     Case("highway10", HIGHWAY, (4, 4, 2), (3,), 723, 85_660),
     Case("highway50", HIGHWAY | {"norm": "layer", "activation": "gelu"}, (4, 4, 2), (3,), 787, 289_660),
     Case("highway50", HIGHWAY | {"gate": False}, (4, 4, 2), (3,), 507, id="highway50_plain"),
@@ -83,4 +100,23 @@ CASES = [
     Case("gru_lm_small", LM, (6,), (6, 20), 7_444),
     Case("gru_lm_medium", LM | TIED, (6,), (6, 20), 4_080),
     Case("gru_lm_large", LM | {"num_layers": 1, "drop_rate": 0.05}, (6,), (6, 20), 3_844),
+    Case("inception_v3", INCEPTION | {"image_shape": (75, 75, 3)}, (75, 75, 3), (3,), 16_954, 23_834_568),
+    Case(
+        "inception_v3",
+        INCEPTION | INCEPTION_AUX,
+        (16, 16, 3),
+        {"logits": (3,), "aux_logits": (3,)},
+        17_182,
+        id="inception_aux",
+    ),
+    Case("inception_small", INCEPTION | {"image_shape": (9, 8, 1), "flavour": "keras"}, (9, 8, 1), (3,), 16_315),
+    Case("skipgram", WORDS, PAIR, (4,), 480),
+    Case("skipgram", WORDS | {"loss": "nce"}, PAIR | {"offset": (4,)}, (4,), 520, id="skipgram_nce"),
+    Case("cbow", WORDS, BAG, (4,), 480),
+    Case("cbow", WORDS | {"loss": "nce"}, BAG | {"offset": (4,)}, (4,), 520, id="cbow_nce"),
+    Case("wide_deep", WIDE_DEEP, WIDE_DEEP_INPUTS, (3,), 226, limits={"wide": 12, "categories": 9}),
+    Case("multihead", POSTS, (14,), PERSON, 615),
+    Case("multihead_tabular", PEOPLE, (7,), PERSON, 245),
+    Case("price", PRICE, OFFER, (1,), 897),
+    Case("price_lstm", PRICE, OFFER, (1,), 1_117),
 ]

@@ -1,7 +1,7 @@
 """Word vectors of a trained model: nearest words, analogies, and files that other word2vec programs read.
 
     vectors = zoo.word_vectors("runs/skipgram.imdb_words")
-    zoo.nearest_words(vectors, "film")
+    zoo.nearest(vectors, "film")
     zoo.analogy(vectors, "man", "king", "woman")
     zoo.export_word2vec(vectors, "vectors.txt")
 
@@ -133,7 +133,7 @@ def word_vectors(model, *, layer=None):
     return WordVectors(words[reserved:], matrix[reserved:])
 
 
-def nearest_words(model, word, top=10):
+def nearest(model, word, top=10):
     """Returns the words whose vectors point most nearly where a word's does.
 
     Args:

@@ -5,23 +5,19 @@ import math
 import keras
 from keras import layers
 
-from zoo.errors import invalid
 from zoo.layers.ends import choice, positive
 
 LOSSES = ("negative_sampling", "nce")
 
 
-def check_word2vec(vocab_size, embed_dim, window, negatives, loss, context_scale):
+def check_word2vec(vocab_size, embed_dim, window, negatives, loss):
     """Refuses arguments of a word2vec model that cannot work.
 
     Raises:
-        InvalidArgument: a size is not a positive whole number, `loss` is unknown, or `context_scale` is negative.
+        InvalidArgument: a size is not a positive whole number, or `loss` is unknown.
     """
     positive(vocab_size=vocab_size, embed_dim=embed_dim, window=window, negatives=negatives)
     choice(LOSSES, loss=loss)
-    if not 0 <= context_scale < math.inf:
-        works = "0 starts the output vectors at zero, as word2vec does."
-        raise invalid("`context_scale` must be a number that is not negative", context_scale, works)
 
 
 def word_embedding(vocab_size, embed_dim):
@@ -30,8 +26,8 @@ def word_embedding(vocab_size, embed_dim):
     return layers.Embedding(vocab_size, embed_dim, embeddings_initializer=start, name="words")
 
 
-def candidate_logits(vector, *, vocab_size, embed_dim, negatives, loss, context_scale):
-    """Scores candidate words against a vector.
+def candidate_logits(vector, *, vocab_size, embed_dim, negatives, loss):
+    """Scores candidate words against a vector by their output vectors, which start at zero, as in word2vec.
 
     Args:
         vector: (B, 1, E).
@@ -41,7 +37,6 @@ def candidate_logits(vector, *, vocab_size, embed_dim, negatives, loss, context_
         loss: "negative_sampling" scores by the dot product u . v alone; "nce" by u . v + b - log(K q), with a bias b
             of the candidate, which starts at -log V (a model that is normalised at the start), and log(K q) from the
             input "offset".
-        context_scale: output vectors start uniform in +-context_scale.
 
     Returns:
         `(inputs, logits)`: the further inputs by name, "candidates" int32 (B, 1 + K) and for "nce" "offset" float32
@@ -49,8 +44,7 @@ def candidate_logits(vector, *, vocab_size, embed_dim, negatives, loss, context_
     """
     full_precision = keras.config.dtype_policy().variable_dtype
     candidates = keras.Input((1 + negatives,), dtype="int32", name="candidates")
-    start = keras.initializers.RandomUniform(-context_scale, context_scale) if context_scale else "zeros"
-    contexts = layers.Embedding(vocab_size, embed_dim, embeddings_initializer=start, name="contexts")(candidates)
+    contexts = layers.Embedding(vocab_size, embed_dim, embeddings_initializer="zeros", name="contexts")(candidates)
     scores = layers.Dot(axes=2, dtype=full_precision, name="products")([vector, contexts])  # (B, 1, 1 + K)
     if loss == "negative_sampling":
         return {"candidates": candidates}, layers.Reshape((1 + negatives,), name="logits")(scores)

@@ -26,7 +26,6 @@ def cbow(
     window: int = 5,
     negatives: int = 5,
     loss: str = "negative_sampling",
-    context_scale: float = 0.0,
 ):
     """Builds a continuous bag of words; `zoo.models.skipgram.skipgram` describes the arguments.
 
@@ -38,7 +37,7 @@ def cbow(
     Raises:
         InvalidArgument: a size is not positive or `loss` is unknown.
     """
-    check_word2vec(vocab_size, embed_dim, window, negatives, loss, context_scale)
+    check_word2vec(vocab_size, embed_dim, window, negatives, loss)
     context = keras.Input((2 * window,), dtype="int32", name="context")
     vectors = word_embedding(vocab_size, embed_dim)(context)  # (B, 2 * window, E)
     there = ops.expand_dims(ops.cast(ops.not_equal(context, 0), vectors.dtype), -1)  # (B, 2 * window, 1)
@@ -50,6 +49,5 @@ def cbow(
         embed_dim=embed_dim,
         negatives=negatives,
         loss=loss,
-        context_scale=context_scale,
     )
     return keras.Model({"context": context, **inputs}, logits, name="cbow")

@@ -4,8 +4,8 @@ Paper: Mikolov et al., 2013, https://arxiv.org/abs/1310.4546, sections 2 and 2.2
 Shapes: word (B, 1), int32; candidates (B, 1 + K), int32, a true neighbour, then K noise words; with loss="nce" also
     offset (B, 1 + K), float32, log(K q) of each candidate under the noise q -> logits (B, 1 + K)
 Departures: with negative sampling a noise word is never the true word (`zoo.data.word_pairs` draws again), where
-    word2vec leaves such a draw out. With loss="nce" (Gutmann and Hyvarinen, 2010, in the form of Mnih and Teh, 2012) each output
-    word has a bias, and every context's normaliser is fixed at 1.
+    word2vec leaves such a draw out. With loss="nce" (Gutmann and Hyvarinen, 2010, in the form of Mnih and Teh, 2012)
+    each output word has a bias, and every context's normaliser is fixed at 1.
 """
 
 import keras
@@ -24,7 +24,6 @@ def skipgram(
     window: int = 5,
     negatives: int = 5,
     loss: str = "negative_sampling",
-    context_scale: float = 0.0,
 ):
     """Builds a skip-gram model.
 
@@ -34,7 +33,6 @@ def skipgram(
         window: farthest neighbour, in words; it shapes the data, not the model, and is kept as a record.
         negatives: noise words of each pair, K.
         loss: "negative_sampling" or "nce"; both are trained by telling the first candidate from the others.
-        context_scale: output vectors start uniform in +-context_scale, by default at zero.
 
     Returns:
         `keras.Model` whose layers "words" and "contexts" hold the input and output vectors (vocab_size, E).
@@ -42,7 +40,7 @@ def skipgram(
     Raises:
         InvalidArgument: a size is not positive or `loss` is unknown.
     """
-    check_word2vec(vocab_size, embed_dim, window, negatives, loss, context_scale)
+    check_word2vec(vocab_size, embed_dim, window, negatives, loss)
     word = keras.Input((1,), dtype="int32", name="word")
     vector = word_embedding(vocab_size, embed_dim)(word)  # (B, 1, E)
     inputs, logits = candidate_logits(
@@ -51,6 +49,5 @@ def skipgram(
         embed_dim=embed_dim,
         negatives=negatives,
         loss=loss,
-        context_scale=context_scale,
     )
     return keras.Model({"word": word, **inputs}, logits, name="skipgram")
