@@ -1,13 +1,16 @@
-"""timm checkpoints (PyTorch) into our vision transformers and residual networks.
+"""timm checkpoints (PyTorch) into our vision transformers, residual networks and Inception-v3.
 
-torchvision's residual networks have the same tensor names and fit too. Only names and shapes are read here, no file
+torchvision's residual networks and Inception-v3 have the same tensor names and fit too. Only names and shapes are read here, no file
 and no PyTorch: `tensors` may come from a safetensors file.
 """
 
 import re
 
+import numpy as np
+
 from zoo.errors import invalid
 from zoo.hub.convert.filling import fill, translated
+from zoo.registry import find_model
 from zoo.spec import spec_of
 
 VARIABLES = {
@@ -36,23 +39,66 @@ RESNET = {
     r"stage(\d+)_block(\d+)_shortcut_norm": lambda m: f"layer{m[1]}.{int(m[2]) - 1}.downsample.1",
     r"logits": lambda m: "fc",
 }
+PARTS = {"conv": "conv", "norm": "bn"}
+STEM = ("1a_3x3", "2a_3x3", "2b_3x3", "3b_1x1", "4a_3x3")
+
+
+def _mixed(stage, block, branch, part):
+    """timm's name of a convolution or norm in the block-th module, from 0, of a stage of Inception-v3."""
+    branch = "_pool" if branch == "pool" else branch
+    return f"Mixed_{stage}{'abcdefgh'[block]}.branch{branch}.{PARTS[part]}"
+
+
+INCEPTION_V3 = {  # the reductions come first in their stages
+    r"stem_(\d)_(conv|norm)": lambda m: f"Conv2d_{STEM[int(m[1]) - 1]}.{PARTS[m[2]]}",
+    r"a(\d)_(\w+)_(conv|norm)": lambda m: _mixed(5, int(m[1]), m[2], m[3]),
+    r"reduction_a_(\w+)_(conv|norm)": lambda m: _mixed(6, 0, m[1], m[2]),
+    r"b(\d)_(\w+)_(conv|norm)": lambda m: _mixed(6, int(m[1]), m[2], m[3]),
+    r"reduction_b_(\w+)_(conv|norm)": lambda m: _mixed(7, 0, m[1], m[2]),
+    r"c(\d)_(\w+)_(conv|norm)": lambda m: _mixed(7, int(m[1]), m[2], m[3]),
+    r"aux_(\d)_(conv|norm)": lambda m: f"AuxLogits.conv{int(m[1]) - 1}.{PARTS[m[2]]}",
+    r"aux_logits": lambda m: "AuxLogits.fc",
+    r"logits": lambda m: "fc",
+}
+
+
+def _xception(m):
+    """Names a part of a block of Xception as timm does, in whose lists of layers activations count."""
+    block = {"entry": 0, "middle": 3, "exit": 11}[m[1]] + int(m[2])
+    if m[3] == "shortcut":
+        return f"block{block}.{'skip' if m[4] == 'conv' else 'skipbn'}"
+    place = 3 * int(m[3]) - (3 if block == 1 else 2)  # block 1 begins without an activation
+    return f"block{block}.rep." + (f"{place + 1}" if m[4] == "norm" else f"{place}.{SEPARABLE[m[4]]}")
+
+
+SEPARABLE = {"depthwise": "conv1", "pointwise": "pointwise"}
+XCEPTION = {
+    r"stem(\d)_conv": lambda m: f"conv{m[1]}",
+    r"stem(\d)_norm": lambda m: f"bn{m[1]}",
+    r"exit(2|3)_norm": lambda m: f"bn{int(m[1]) + 1}",
+    r"exit(2|3)_(\w+)": lambda m: f"conv{int(m[1]) + 1}.{SEPARABLE[m[2]]}",
+    r"(entry|middle|exit)(\d)_(\d|shortcut)_(\w+)": _xception,
+    r"logits": lambda m: "fc",
+}
+RULES = {"vit": VIT, "resnet": RESNET, "inception_v3": INCEPTION_V3, "xception": XCEPTION}  # by family
 WHOLE = {"class_token/kernel": "cls_token", "position_embedding/kernel": "pos_embed"}
 
 
 def name_map(model):
-    """Returns a dict, path of each weight of a zoo vit or resnet -> name of its tensor in timm.
+    """Returns a dict, path of each weight of a model that zoo built -> name of its tensor in timm.
 
     Raises:
-        InvalidArgument: the model holds a weight that timm's does not have.
+        InvalidArgument: the model's family is not one of `RULES`, or it holds a weight that timm's does not have.
     """
-    paths = [w.path for w in model.weights]
-    rules = VIT if "patch_embedding/kernel" in paths else RESNET
-    rules = [(re.compile(pattern), name) for pattern, name in rules.items()]
-    return {path: WHOLE.get(path) or translated(path, rules, VARIABLES) for path in paths}
+    family = find_model(spec_of(model).name).family
+    if family not in RULES:
+        raise invalid("timm's names are not known for this family", family, f"They are for {', '.join(RULES)}.")
+    rules = [(re.compile(pattern), name) for pattern, name in RULES[family].items()]
+    return {w.path: WHOLE.get(w.path) or translated(w.path, rules, VARIABLES) for w in model.weights}
 
 
 def load(model, tensors):
-    """Fills a zoo vit or resnet (flavour "torch") with a timm state dict.
+    """Fills a zoo vit, resnet, xception or inception_v3 (flavour "torch") with a timm state dict.
 
     Args:
         model: `keras.Model` that zoo built, of the checkpoint's variant, image size and number of classes.
@@ -71,7 +117,11 @@ def load(model, tensors):
             'Build it with flavour="torch".',
         )
     kept = {name: value for name, value in tensors.items() if not name.endswith("num_batches_tracked")}
-    return fill(model, "timm", name_map(model), kept, keras_axes)
+    names = name_map(model)
+    for path, name in names.items():
+        if path.endswith("_depthwise/kernel") and name in kept:  # theirs is (channels, 1, H, W)
+            kept[name] = np.swapaxes(kept[name], 0, 1)
+    return fill(model, "timm", names, kept, keras_axes)
 
 
 def keras_axes(tensor):
