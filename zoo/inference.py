@@ -196,7 +196,8 @@ def _named(item, number):
 def for_model(dataset, spec):
     """Returns the data as a model of this spec takes it.
 
-    Pictures alone can also be what a generator learns to draw; words come with the neighbours and noise asked for.
+    Pictures alone can also be what a generator learns to draw; words come with the neighbours and noise asked for;
+    stories come in words or in sentences.
     """
     if spec.task == "image_generation" and dataset.task == "image_classification":
         from zoo.data.generation import for_generation
@@ -206,6 +207,10 @@ def for_model(dataset, spec):
         from zoo.data.word_pairs import for_word2vec
 
         return for_word2vec(dataset, spec)
+    if dataset.preprocessing["kind"] == "passage":
+        from zoo.data import passages
+
+        return passages.for_model(dataset, spec.arguments)
     return dataset
 
 

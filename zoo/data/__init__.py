@@ -17,6 +17,7 @@ from zoo.errors import DataError, InvalidArgument, invalid, worded
 __all__ = ["DatasetRow", "dataset", "from_arrays", "load", "load_like", "names"]
 
 TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+TEXTS = (".txt", ".txt.gz")
 
 
 def names():
@@ -29,8 +30,10 @@ def load(source, **options):
 
     Args:
         source: a registered name ("mnist"), or the path of a folder with one folder of images per class, an `.npz`
-            file, or a `.csv`/`.tsv` file of texts and labels (also `.gz`). A path is told from a name by a slash, a
-            leading dot or tilde, a known ending, or by being a `pathlib.Path`. A `Dataset` is returned as it is.
+            file, or a `.csv`/`.tsv` file of texts and labels (also `.gz`), or of pairs of texts where the options
+            `first` and `second` name their columns, or a `.txt` file of running text. A path is told from a name by a
+            slash, a leading dot or tilde, a known ending, or by being a `pathlib.Path`. A `Dataset` is returned as it
+            is.
         **options: of the data set, named; see `names()` and the functions in `zoo.data.folders` and `zoo.data.files`.
 
     Returns:
@@ -48,7 +51,7 @@ def load(source, **options):
         wrong = "options belong to a name or a path" if isinstance(source, Dataset) else "this is not a data set"
         works = "Give a name, a path, a Dataset without options, or use zoo.data.from_arrays(x, y, task=...)."
         raise invalid(wrong, type(source).__name__, works, error=InvalidArgument)
-    function = _function(source)
+    function = _function(source, options)
     if _looks_like_path(source):
         options["path"] = Path(source).expanduser()
     return function(**checked(f"data set {str(source)!r}", function, options))
@@ -70,8 +73,8 @@ def load_like(source, declared, assets=None, **options):
         As `load`, and:
         DataError: the data cannot be read so: it is of another kind or size, or already made into ids.
     """
-    if declared and declared.get("kind") == "text" and isinstance(source, (str, os.PathLike)):
-        function = _function(source)
+    if declared and declared.get("kind") not in ("image", "tokens") and isinstance(source, (str, os.PathLike)):
+        function = _function(source, options)
         if "like" in inspect.signature(function).parameters:
             options["like"] = {"declared": declared, "assets": dict(assets or {})}
     dataset = load(source, **options)
@@ -88,19 +91,19 @@ def from_arrays(x_train, y_train, *, task="image_classification", **options):
     return files.from_arrays(**checked("zoo.data.from_arrays", files.from_arrays, given))
 
 
-def _function(source):
-    """Returns the function that loads a name or reads what is at a path."""
-    return _reader(Path(source).expanduser()) if _looks_like_path(source) else find(source)
+def _function(source, options):
+    """Returns the function that loads a name or reads what is at a path; the options tell what a table holds."""
+    return _reader(Path(source).expanduser(), options) if _looks_like_path(source) else find(source)
 
 
 def _looks_like_path(source):
     if isinstance(source, os.PathLike):
         return True
     separators = {"/", os.sep, os.altsep or "/"}
-    return any(s in source for s in separators) or source[:1] in (".", "~") or source.endswith((".npz", *TABLES))
+    return any(s in source for s in separators) or source[:1] in (".", "~") or source.endswith((".npz", *TABLES, *TEXTS))
 
 
-def _reader(path):
+def _reader(path, options):
     """Returns the function that reads what is at a path."""
     if not path.exists():
         raise _missing(path)
@@ -112,9 +115,17 @@ def _reader(path):
 
     if path.name.endswith(".npz"):
         return files.load_npz
+    if path.name.endswith(TABLES) and {"first", "second"} & set(options):
+        from zoo.data import pairs
+
+        return pairs.load_pairs
     if path.name.endswith(TABLES):
         return files.load_table
-    works = "Readable are: a folder of images by class, " + ", ".join((".npz", *TABLES)) + "."
+    if path.name.endswith(TEXTS):
+        from zoo.data import text_files
+
+        return text_files.load_text
+    works = "Readable are: a folder of images by class, " + ", ".join((".npz", *TABLES, *TEXTS)) + "."
     raise DataError(worded("no data set can be read from this kind of file", received=path.name, works=works))
 
 

@@ -3,7 +3,8 @@
 Paper: Mueller and Thyagarajan, 2016, https://doi.org/10.1609/aaai.v30i1.10350, section "The Model"
 Shapes: first (B, T) and second (B, T), int32, 0 is padding at the end of a row -> logits (B, num_classes)
 Departures: the default compares by |a - b| and a * b (Tai et al., 2015, section 4.2), which can weigh each unit;
-    `similarity="manhattan"` is the paper's exp(-||a - b||_1), on which a learnt slope and offset make the logit.
+    `similarity="manhattan"` takes the logarithm of the paper's exp(-||a - b||_1), -||a - b||_1, as the one feature of
+    the logit, which learns its slope and offset.
 """
 
 import keras
@@ -35,7 +36,7 @@ def siamese(
         embed_dim: width of a token's vector.
         units: width of the LSTM, and so of a sentence's vector.
         pool: "last" takes the LSTM's final state as the sentence's vector, "mean" averages its outputs.
-        similarity: "features" hands |a - b| and a * b to the head, "manhattan" the one number exp(-||a - b||_1).
+        similarity: "features" hands |a - b| and a * b to the head, "manhattan" the one number -||a - b||_1.
         drop_rate: dropout of the embedded words and of the features.
         num_classes: outputs; 1 says yes or no.
 
@@ -65,8 +66,10 @@ def siamese(
     a, b = encode(first), encode(second)
     apart = ops.absolute(a - b)  # (B, U)
     if similarity == "manhattan":
-        x = ops.exp(-ops.sum(apart, axis=-1, keepdims=True))  # (B, 1), 1 for equal vectors
+        x = -ops.sum(apart, axis=-1, keepdims=True)  # (B, 1), 0 for equal vectors
+        head = logits_layer(num_classes, kernel_initializer="ones")  # whose sign a bad draw would get wrong
     else:
         x = layers.Concatenate(name="compared")([apart, a * b])  # (B, 2U)
         x = layers.Dropout(drop_rate, name="drop")(x)
-    return keras.Model({"first": first, "second": second}, logits_layer(num_classes)(x), name="siamese")
+        head = logits_layer(num_classes)
+    return keras.Model({"first": first, "second": second}, head(x), name="siamese")
