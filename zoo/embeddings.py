@@ -19,6 +19,7 @@ from zoo.errors import DataError, invalid, unknown, worded
 from zoo.files import write_atomic
 
 BATCH = 512  # questions answered in one matrix product
+_TABLE = "/embeddings"  # ends the path of an embedding layer's weights
 
 
 @dataclass(frozen=True)
@@ -99,38 +100,50 @@ class Section:
 def word_vectors(model, *, layer=None):
     """Returns the `WordVectors` of a model that carries its vocabulary, as one from `zoo.train` or a hub does.
 
-    The reserved ids, padding and the unknown word, have none.
+    The reserved ids, padding and the unknown word, have none. Of a reference or a run, only the weights are read.
 
     Args:
         model: a model, a reference, a `Run`, a run folder, or `WordVectors`, which are returned as they are.
         layer: name of the embedding layer; by default "words", or else the first embedding of as many rows as the
-            vocabulary has.
+            vocabulary has words.
 
     Raises:
         InvalidArgument: the model has no vocabulary, or no such embedding.
+        And as `zoo.load`.
     """
     if isinstance(model, WordVectors):
         return model
-    import keras
-
-    from zoo.inference import assets_of, loaded
-
-    found = loaded(model)
-    data = assets_of(found).get(VOCABULARY)
-    if data is None:
+    name, assets, tables = _opened(model)
+    if VOCABULARY not in assets:
         works = "Load one that was trained or pushed with its vocabulary, or make WordVectors(words, vectors)."
-        raise invalid("this model carries no vocabulary, so nobody knows its words", found.name, works)
-    words = bytes(data).decode("utf-8").split("\n")
-    known = {part.name: part for part in found.layers if isinstance(part, keras.layers.Embedding)}
-    fitting = [name for name, part in known.items() if part.input_dim == len(words)]
-    name = layer or ("words" if "words" in fitting else next(iter(fitting), None))
-    if name not in known:
-        raise unknown(f"embedding layer of as many rows as the vocabulary of {found.name!r} has words", name, known)
-    matrix = keras.ops.convert_to_numpy(known[name].embeddings)
-    if len(matrix) != len(words):
-        raise invalid(f"embedding {name!r} and the vocabulary differ in size", (len(matrix), len(words)))
+        raise invalid("this model carries no vocabulary, so nobody knows its words", name, works)
+    words = bytes(assets[VOCABULARY]).decode("utf-8").split("\n")
+    fitting = [layer for layer, table in tables.items() if len(table) == len(words)]
+    layer = layer or ("words" if "words" in fitting else next(iter(fitting), None))
+    if layer not in fitting:
+        raise unknown(f"embedding in {name!r} of as many rows as its vocabulary has words", layer, fitting)
     reserved = len(RESERVED) if tuple(words[: len(RESERVED)]) == RESERVED else 0
-    return WordVectors(words[reserved:], matrix[reserved:])
+    return WordVectors(words[reserved:], tables[layer][reserved:])
+
+
+def _opened(model):
+    """Returns `(name, assets, tables)` of a model: its side files, and the table of each of its embedding layers."""
+    from zoo.hub import load, resolve_weights
+    from zoo.weights import load_state
+
+    if isinstance(model, (str, Path)) and str(model).endswith(".keras"):
+        model = load(model)
+    if hasattr(model, "layers"):
+        import keras
+
+        origin = getattr(model, "zoo_origin", None)
+        name, assets = model.name, origin.assets() if origin else {}
+        tensors = {w.path: keras.ops.convert_to_numpy(w) for w in model.weights}
+    else:
+        found = resolve_weights(None, model)
+        name, assets, (tensors, _) = found.ref, found.assets(), load_state(found.weights)
+    tables = {path.removesuffix(_TABLE): t for path, t in tensors.items() if path.endswith(_TABLE)}
+    return name, assets, {layer: np.asarray(table, np.float32) for layer, table in tables.items()}
 
 
 def nearest(model, word, top=10):

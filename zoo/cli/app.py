@@ -353,6 +353,33 @@ def predict(
     results.predictions(_with_keras().predict(ref, items, top=top), as_json)
 
 
+@app.command()
+def generate(
+    ref: options.Reference,
+    prompt: Annotated[str, typer.Option("--prompt", "-p", help="Text that a language model goes on from.")] = "",
+    length: Annotated[int, typer.Option("--length", "-l", min=1, help="Most words to add.")] = 50,
+    temperature: Annotated[
+        float, typer.Option(help="Below 1 likely words become likelier; 0 takes the most probable.")
+    ] = 1.0,
+    top_k: Annotated[int | None, typer.Option("--top-k", min=1, help="Draw among so many words only.")] = None,
+    count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="How many pictures.")] = None,
+    seed: options.Seed = 0,
+    out: Annotated[Path, typer.Option("--out", "-o", help="PNG file that pictures are written to.")] = Path(
+        "generated.png"
+    ),
+):
+    """Make up text, or pictures in one PNG file."""
+    names.reference(ref)
+    chosen = {"length": length, "temperature": temperature, "top_k": top_k, "count": count, "seed": seed}
+    made = _with_keras().generate(ref, prompt, **chosen)
+    if isinstance(made, str):
+        screen.line(made)
+        return
+    from zoo.generating import save_grid
+
+    screen.line(f"{len(made)} pictures in {save_grid(made, out)}")
+
+
 def _object(item):
     """Returns the dict that an input written as a JSON object holds; any other input as it is."""
     if not item.lstrip().startswith("{"):
@@ -370,6 +397,82 @@ def _lines():
         return [line for line in sys.stdin.read().splitlines() if line.strip()]
     except UnicodeDecodeError as error:
         raise invalid(f"standard input is not UTF-8 text ({error.reason} at byte {error.start})") from error
+
+
+# Word vectors
+
+
+@app.command()
+def words(
+    ref: options.Reference,
+    words: Annotated[list[str], typer.Argument(metavar="WORD", help="Words of its vocabulary.")],
+    top: Annotated[int, typer.Option("--top", "-k", min=1, help="How many nearest words each.")] = 10,
+    as_json: options.AsJson = False,
+):
+    """Show the nearest words of words."""
+    import zoo
+
+    vectors = zoo.word_vectors(ref)
+    _ranked([(word, zoo.nearest(vectors, word, top=top)) for word in words], "word", "nearest", as_json)
+
+
+@app.command()
+def analogy(
+    ref: options.Reference,
+    a: Annotated[str, typer.Argument(metavar="A", help="A is to B, such as man ...")],
+    b: Annotated[str, typer.Argument(metavar="B", help="... to king, ...")],
+    c: Annotated[str, typer.Argument(metavar="C", help="... as C, such as woman, is to the answer.")],
+    top: Annotated[int, typer.Option("--top", "-k", min=1, help="How many answers.")] = 5,
+    as_json: options.AsJson = False,
+):
+    """Complete an analogy: A is to B as C is to the answer."""
+    import zoo
+
+    _ranked([(f"{a} : {b} = {c} : ?", zoo.analogy(ref, a, b, c, top=top))], "question", "answers", as_json)
+
+
+def _ranked(rows, title, found, as_json):
+    """Prints words with their cosines, a line for each of `rows`, (text, list of (word, cosine))."""
+    if as_json:
+        screen.as_json([{title: text, found: [{"word": w, "cosine": c} for w, c in pairs]} for text, pairs in rows])
+        return
+    cells = [(text, ", ".join(f"{word} {cosine:.2f}" for word, cosine in pairs)) for text, pairs in rows]
+    screen.table((screen.Column(title), screen.Column(found, fold=True)), cells)
+
+
+@app.command()
+def analogies(
+    ref: options.Reference,
+    path: Annotated[Path, typer.Argument(help="Questions, such as Google's questions-words.txt.")],
+    most_frequent: Annotated[
+        int | None, typer.Option(metavar="N", min=4, help="Only the N most frequent words.", show_default="all words")
+    ] = None,
+    as_json: options.AsJson = False,
+):
+    """Measure word vectors on a file of analogy questions."""
+    import zoo
+
+    sections = zoo.analogies(ref, path, most_frequent=most_frequent)
+    if as_json:
+        screen.as_json([{k: getattr(s, k) for k in ("name", "right", "asked", "skipped")} for s in sections])
+        return
+    numbers = [screen.Column(title, right=True) for title in ("accuracy", "right", "asked", "skipped")]
+    rows = [(s.name, f"{s.accuracy:.1%}" if s.asked else "-", s.right, s.asked, s.skipped) for s in sections]
+    screen.table((screen.Column("section"), *numbers), rows, note="Skipped: a word is not in the vocabulary.")
+
+
+@app.command()
+def export_word2vec(
+    ref: options.Reference,
+    path: Annotated[Path, typer.Argument(help="File to write.")],
+    binary: Annotated[bool, typer.Option("--binary", help="The binary format instead of the text one.")] = False,
+):
+    """Write word vectors for other programs, such as gensim."""
+    import zoo
+
+    vectors = zoo.word_vectors(ref)
+    made = zoo.export_word2vec(vectors, path, binary=binary)
+    screen.line(f"{len(vectors):,} words of {vectors.vectors.shape[1]} numbers in {made}")
 
 
 # Sharing
