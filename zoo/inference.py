@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from zoo.data import load_like
-from zoo.data.preprocessing import encode, word_ids
+from zoo.data.preprocessing import encode, texts, word_ids
 from zoo.errors import DataError, invalid, unknown
 from zoo.measuring import log_probabilities, measure, outputs_of
 from zoo.plan import heads_of
@@ -149,12 +149,16 @@ def predict(model, inputs, *, top=3, batch_size=64):
     assets, predictions = assets_of(found), []
     heads = heads_of(found)
     labels = _labels_of(spec, heads, assets)
+    if spec.task == "text_generation":
+        from zoo.generation import Reader
+
+        reader = Reader(found)
     for start in range(0, len(items), batch_size):
         part = items[start : start + batch_size]
-        x = encode(spec.preprocessing, part, assets)
-        outputs = outputs_of(found, x)
-        if spec.task == "text_generation":
-            outputs = {name: _next_step(values, x) for name, values in outputs.items()}
+        if spec.task == "text_generation":  # which reads texts word by word, from their beginning
+            outputs = {heads[0].name: [reader.begin(text) for text in texts(part)]}
+        else:
+            outputs = outputs_of(found, encode(spec.preprocessing, part, assets))
         for row, item in enumerate(part):
             answers = {h.name: _answer(h.kind, outputs[h.name][row], labels.get(h.name), top) for h in heads}
             predictions.append(Prediction(_named(item, start + row), answers))
@@ -168,12 +172,6 @@ def _labels_of(spec, heads, assets):
     if spec.task == "text_generation":
         return {heads[0].name: tuple(word_ids(spec.preprocessing, assets))}
     return {heads[0].name: spec.labels}
-
-
-def _next_step(logits, tokens):
-    """Returns the logits (N, V) of the word after each row's last."""
-    last = np.maximum((tokens != 0).sum(axis=1) - 1, 0)
-    return logits[np.arange(len(tokens)), last]
 
 
 def _answer(kind, values, labels, top):

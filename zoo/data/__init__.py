@@ -18,6 +18,7 @@ __all__ = ["DatasetRow", "dataset", "from_arrays", "load", "load_like", "names"]
 
 TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 TEXTS = (".txt", ".txt.gz")
+FILES = (".npz", *TABLES, *TEXTS)
 
 
 def names():
@@ -100,7 +101,7 @@ def _looks_like_path(source):
     if isinstance(source, os.PathLike):
         return True
     separators = {"/", os.sep, os.altsep or "/"}
-    return any(s in source for s in separators) or source[:1] in (".", "~") or source.endswith((".npz", *TABLES, *TEXTS))
+    return any(s in source for s in separators) or source[:1] in (".", "~") or source.endswith(FILES)
 
 
 def _reader(path, options):
@@ -125,7 +126,7 @@ def _reader(path, options):
         from zoo.data import text_files
 
         return text_files.load_text
-    works = "Readable are: a folder of images by class, " + ", ".join((".npz", *TABLES, *TEXTS)) + "."
+    works = "Readable are: a folder of images by class, " + ", ".join(FILES) + "."
     raise DataError(worded("no data set can be read from this kind of file", received=path.name, works=works))
 
 

@@ -124,7 +124,7 @@ def encode(declared, raw, assets=None):
     if kind == "image":
         return encode_array(declared, _pixels(declared, raw))
     if kind == "text":
-        return encode_texts(declared, _texts(raw), word_ids(declared, assets))
+        return encode_texts(declared, texts(raw), word_ids(declared, assets))
     return _token_rows(declared, raw)
 
 
@@ -386,14 +386,15 @@ def encode_texts(declared, texts, ids):
     return rows
 
 
-def _texts(raw):
-    texts = [raw] if isinstance(raw, str) else list(raw)
-    if not texts:
+def texts(raw):
+    """Returns one text or several as a list of strings, checked."""
+    found = [raw] if isinstance(raw, str) else list(raw)
+    if not found:
         raise DataError(worded("there is no text to read", received=raw))
-    for i, text in enumerate(texts):
+    for i, text in enumerate(found):
         if not isinstance(text, str):
             raise DataError(worded(f"input {i} is not a string", received=type(text).__name__))
-    return texts
+    return found
 
 
 def word_ids(declared, assets):

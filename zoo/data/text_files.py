@@ -7,8 +7,6 @@ from pathlib import Path
 from zoo.data import preprocessing, streams
 from zoo.errors import DataError, invalid, worded
 
-TEXTS = (".txt", ".txt.gz")
-
 
 def load_text(
     path,
