@@ -86,7 +86,9 @@ def derived(task, row):
     losses = {part: row[f"{part}loss"] for part in ("", "val_") if f"{part}loss" in row}
     if metric == "perplexity":
         return {f"{part}{metric}": math.exp(min(loss, 700.0)) for part, loss in losses.items()}
-    return {f"{part}{metric}": -loss for part, loss in losses.items()} if metric == "critic_estimate" else {}
+    if metric == "critic_estimate":  # not the loss with its sign changed, which may hold a penalty too
+        return {f"{part}{metric}": row[f"{part}real_loss"] - row[f"{part}fake_loss"] for part in losses}
+    return {}
 
 
 def figures(metrics):
