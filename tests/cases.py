@@ -37,6 +37,8 @@ class Case:
 
 CIFAR = {"blocks": (1, 1), "image_shape": (8, 8, 3), "filters": 4, "num_classes": 3}
 IMAGENET = {"blocks": (1, 1), "image_shape": (32, 32, 3), "filters": 4, "num_classes": 3}
+XCEPTION = {"stem_filters": (6, 8), "entry_filters": (8,), "middle_blocks": 1, "exit_filters": (8, 12, 12)}
+XCEPTION |= {"image_shape": (16, 16, 3), "num_classes": 3}
 VIT = {"image_shape": (8, 8, 1), "patch_size": 4, "embed_dim": 8, "depth": 2, "num_heads": 2, "num_classes": 3}
 VIT_SWITCHES = {"norm": "batch", "activation": "relu", "qkv_bias": False, "epsilon": 1e-3}
 TEXT = {"vocab_size": 40, "sequence_length": 7, "embed_dim": 6, "units": 5, "drop_rate": 0.0}
@@ -46,8 +48,11 @@ HIGHWAY = {"depth": 4, "units": 8, "image_shape": (4, 4, 2), "num_classes": 3}
 HIGHWAY_CONV = {"filters": 4, "stages": (2, 1), "image_shape": (10, 10, 1), "num_classes": 3, "drop_rate": 0.0}
 LM = {"vocab_size": 20, "sequence_length": 6, "embed_dim": 16, "units": 24, "drop_rate": 0.0}
 TIED = {"embed_dim": 24, "num_layers": 1, "tie_weights": True}
-INCEPTION = {"pool_filters": (32,), "factorised_filters": (128,), "wide_blocks": 1, "width": 0.04, "num_classes": 3}
-INCEPTION_AUX = {"stem": "3x3", "image_shape": (16, 16, 3), "aux": True}
+INCEPTION = {"pool_filters": (), "factorised_filters": (), "wide_blocks": 0, "width": 0.05, "num_classes": 3}
+INCEPTION_LARGE = {"pool_filters": (32,), "image_shape": (75, 75, 3)}
+INCEPTION_AUX = {"factorised_filters": (128,), "stem": "3x3", "image_shape": (12, 12, 3), "aux": True, "drop_rate": 0.0}
+TWO_LOGITS = {"logits": (3,), "aux_logits": (3,)}
+INCEPTION_SMALL = {"wide_blocks": 1, "image_shape": (9, 8, 1), "flavour": "keras", "norm": "layer", "drop_rate": 0.0}
 WORDS = {"vocab_size": 40, "embed_dim": 6, "window": 2, "negatives": 3}
 PAIR = {"word": (1,), "candidates": (4,)}
 BAG = {"context": (4,), "candidates": (4,)}
@@ -61,6 +66,14 @@ PERSON = {"age": (1,), "income": (3,), "gender": (1,)}
 PRICE = {"metadata_size": 5, "vocab_size": 20, "sequence_length": 6, "image_shape": (8, 8, 3), "embed_dim": 5}
 PRICE |= {"filters": (4, 6), "units": 8}
 OFFER = {"metadata": (5,), "description": (6,), "picture": (8, 8, 3)}
+QA = {"vocab_size": 9, "story_length": 6, "question_length": 4, "story_units": 6, "question_units": 5, "num_classes": 3}
+MEMORY = {"vocab_size": 11, "story_length": 4, "sentence_length": 5, "question_length": 3, "embed_dim": 6}
+MEMORY |= {"num_classes": 3}
+LAYER_WISE = {"tying": "layer_wise", "linear": True}
+ALIKE = {"similarity": "manhattan", "pool": "mean", "num_classes": 3}
+CONV1D = {"vocab_size": 40, "sequence_length": 7, "embed_dim": 6, "filters": 4, "kernel_sizes": (3, 3), "pool_size": 2}
+GAN = {"image_shape": (8, 8, 1), "latent_dim": 3, "widths": (4, 6)}
+SCORES = {"real": (1,), "fake": (1,)}
 
 CASES = [
     Case("softmax", {"image_shape": (4, 4, 2), "num_classes": 3}, (4, 4, 2), (3,), 99, 7_850),
@@ -75,6 +88,31 @@ CASES = [
     Case("resnet50", IMAGENET | {"flavour": "keras"}, (32, 32, 3), (3,), 2_943, id="resnet50_keras"),
     Case("resnet101", IMAGENET | {"blocks": (1,)}, (32, 32, 3), (3,), 1_103, 44_549_160),
     Case("resnet152", IMAGENET | {"shortcut": "pad"}, (32, 32, 3), (3,), 2_175, 60_192_808),
+    Case("resnet20v2", CIFAR, (8, 8, 3), (3,), 1_399),
+    Case("resnet56v2", CIFAR | {"shortcut": "projection", "flavour": "keras"}, (8, 8, 3), (3,), 1_455),
+    Case("resnet110v2", CIFAR | {"norm": "group", "activation": "silu"}, (8, 8, 3), (3,), 1_343),
+    Case("resnet164v2", CIFAR | {"norm": None, "drop_path_rate": 0.05}, (8, 8, 3), (3,), 2_091),
+    Case("resnet50v2", IMAGENET, (32, 32, 3), (3,), 2_831),
+    Case("resnet101v2", IMAGENET | {"separable": True, "drop_rate": 0.05}, (32, 32, 3), (3,), 2_219),
+    Case("resnet152v2", IMAGENET | {"blocks": (1,), "shortcut": None}, (32, 32, 3), (3,), 975),
+    Case("xception", XCEPTION, (16, 16, 3), (3,), 2_573, 22_855_952),
+    Case(
+        "xception",
+        XCEPTION | {"flavour": "torch", "shortcut": None, "num_classes": 1},
+        (16, 16, 3),
+        (1,),
+        2_355,
+        id="xception_torch",
+    ),
+    Case("xception_small", XCEPTION | {"drop_path_rate": 0.05}, (16, 16, 3), (3,), 2_573),
+    Case(
+        "xception_small",
+        XCEPTION | {"separable": False, "norm": "layer", "activation": "silu"},
+        (16, 16, 3),
+        (3,),
+        7_173,
+        id="xception_dense",
+    ),
     Case("vit_tiny", VIT, (8, 8, 1), (3,), 1_971, 5_717_416),
     Case("vit_small", VIT | {"pool": "mean", "num_classes": 1}, (8, 8, 1), (1,), 1_937, 22_050_664),
     Case("vit_base", VIT | {"drop_rate": 0.05, "drop_path_rate": 0.05}, (8, 8, 1), (3,), 1_971, 86_567_656),
@@ -100,16 +138,9 @@ CASES = [
     Case("gru_lm_small", LM, (6,), (6, 20), 7_444),
     Case("gru_lm_medium", LM | TIED, (6,), (6, 20), 4_080),
     Case("gru_lm_large", LM | {"num_layers": 1, "drop_rate": 0.05}, (6,), (6, 20), 3_844),
-    Case("inception_v3", INCEPTION | {"image_shape": (75, 75, 3)}, (75, 75, 3), (3,), 16_954, 23_834_568),
-    Case(
-        "inception_v3",
-        INCEPTION | INCEPTION_AUX,
-        (16, 16, 3),
-        {"logits": (3,), "aux_logits": (3,)},
-        17_182,
-        id="inception_aux",
-    ),
-    Case("inception_small", INCEPTION | {"image_shape": (9, 8, 1), "flavour": "keras"}, (9, 8, 1), (3,), 16_315),
+    Case("inception_v3", INCEPTION | INCEPTION_LARGE, (75, 75, 3), (3,), 8_988, 23_834_568),
+    Case("inception_v3", INCEPTION | INCEPTION_AUX, (12, 12, 3), TWO_LOGITS, 9_920, id="inception_aux"),
+    Case("inception_small", INCEPTION | INCEPTION_SMALL, (9, 8, 1), (3,), 17_718),
     Case("skipgram", WORDS, PAIR, (4,), 480),
     Case("skipgram", WORDS | {"loss": "nce"}, PAIR | {"offset": (4,)}, (4,), 520, id="skipgram_nce"),
     Case("cbow", WORDS, BAG, (4,), 480),
@@ -119,4 +150,14 @@ CASES = [
     Case("multihead_tabular", PEOPLE, (7,), PERSON, 245),
     Case("price", PRICE, OFFER, (1,), 897),
     Case("price_lstm", PRICE, OFFER, (1,), 1_117),
+    Case("qa", QA, {"story": (6,), "question": (4,)}, (3,), 3_364, 1_000_052),
+    Case("qa_memn2n", MEMORY, {"story": (4, 5), "question": (3,)}, (3,), 360),
+    Case("qa_memn2n", MEMORY | LAYER_WISE, {"story": (4, 5), "question": (3,)}, (3,), 300, id="memn2n_layer_wise"),
+    Case("siamese", TEXT, {"first": (7,), "second": (7,)}, (1,), 491),
+    Case("siamese", TEXT | ALIKE, {"first": (7,), "second": (7,)}, (3,), 486, id="siamese_manhattan"),
+    Case("conv1d", CONV1D, (7,), (1,), 373, 1_315_937),
+    Case("conv1d", CONV1D | {"norm": "batch", "separable": True}, (7,), (1,), 347, id="conv1d_separable"),
+    Case("conv1d_kim", CONV1D | {"kernel_sizes": (2, 3), "norm": "layer"}, (7,), (1,), 385),
+    Case("wgan", GAN | {"image_shape": (7, 9, 2)}, {"image": (7, 9, 2), "noise": (3,)}, SCORES, 1_814),
+    Case("wgan_gp", GAN | {"critic_norm": "layer"}, {"image": (8, 8, 1), "noise": (3,)}, SCORES, 1_553),
 ]

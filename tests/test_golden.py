@@ -36,7 +36,9 @@ def predict(model, images):
 
 @pytest.mark.data
 @pytest.mark.parametrize(
-    ("file", "name"), [("vit_tiny_patch16_224", "vit_tiny"), ("resnet50", "resnet50")], ids=["vit_tiny", "resnet50"]
+    ("file", "name"),
+    [("vit_tiny_patch16_224", "vit_tiny"), ("resnet50", "resnet50"), ("inception_v3", "inception_v3")],
+    ids=["vit_tiny", "resnet50", "inception_v3"],
 )
 def test_timm_logits(zoo_golden, file, name):
     golden = json.loads((zoo_golden / f"{file}.json").read_text("utf-8"))

@@ -21,7 +21,7 @@ def build_plain(name, arguments):
     """Returns the uncompiled `keras.Model` of a name and its arguments, its `Spec` attached."""
     builder, variant, complete = resolve(name, arguments)
     model = builder.function(**complete)
-    spec = Spec(name=variant, arguments=jsonable(complete), task=builder.task, heads=builder.heads)
+    spec = Spec(name=variant, arguments=jsonable(complete), task=builder.task, heads=builder.heads_for(complete))
     return attach(model, spec)
 
 

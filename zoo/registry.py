@@ -103,8 +103,12 @@ class Builder:
     task: str
     license: str
     module: str
-    heads: dict | None = None
+    heads: object = None
     adapted: object = None
+
+    def heads_for(self, arguments):
+        """Returns the declared heads of a model built with these arguments: a dict, or None."""
+        return checked_heads(self.heads(arguments)) if callable(self.heads) else self.heads
 
 
 _builders: dict[str, Builder] = {}  # by family
@@ -136,7 +140,8 @@ def register(family, *, task, variants, license=LICENSE, heads=None, adapted=Non
         task: such as "image_classification".
         variants: dict, variant name -> arguments that it fixes as its defaults. Names are global and unique.
         license: licence of the builder's code.
-        heads: output name -> {"kind", "weight"}, see `zoo.tasks`; None for a classifier with one output.
+        heads: output name -> {"kind", "weight"}, see `zoo.tasks`; None for a classifier with one output; a function
+            of the builder's arguments, by name, where they decide which of these it is.
         adapted: function of two dicts, the arguments of a checkpoint and those of a model that is to load it, that
             returns a dict, path of a weight -> function that makes the model's array of the checkpoint's, such as
             position embeddings of another image size; None where no weight has another shape then.
@@ -146,7 +151,8 @@ def register(family, *, task, variants, license=LICENSE, heads=None, adapted=Non
         InvalidArgument: the function takes `*args`, `**kwargs` or positional arguments, or a variant sets an
             argument that the function does not have.
     """
-    heads = checked_heads(heads)
+    if not callable(heads):
+        heads = checked_heads(heads)
 
     def decorate(function):
         parameters = inspect.signature(function).parameters

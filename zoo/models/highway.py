@@ -1,7 +1,7 @@
 """Highway networks: layers that learn how much of their input to carry on unchanged.
 
 Paper: Srivastava et al., 2015, https://arxiv.org/abs/1507.06228, sections 2, 3.1 and 3.2
-Paper: Srivastava et al., 2015, https://arxiv.org/abs/1505.00387, section 4 (gate biases of -2)
+Paper: Srivastava et al., 2015, https://arxiv.org/abs/1505.00387, section 4 (gate biases of -2 and -4)
 Shapes: image (B, H, W, C), float32 -> logits (B, num_classes)
 Departures: one dropout rate at all places of the convolutional network, which the authors give 0.2 to 0.5; the kernel
     sizes and pooling of that network are those of the authors' published configuration, as the paper does not say.
@@ -19,7 +19,10 @@ from zoo.layers.ends import image_at_least, image_input, logits_layer, positive,
 from zoo.layers.norms import activated, norm_layer
 from zoo.registry import register
 
-DENSE = {"highway10": {"depth": 10}, "highway50": {"depth": 50}}
+DENSE = {  # with gates at -2, forty layers more would carry on too little of the input: SGD then diverges
+    "highway10": {"depth": 10, "gate_bias": -2.0},
+    "highway50": {"depth": 50, "gate_bias": -4.0},
+}
 CONVOLUTIONAL = {"highway_conv": {"filters": 32}, "highway_conv_thin": {"filters": 16}}  # the paper's 151K and 39K
 
 
@@ -79,9 +82,9 @@ def stacked_layer(gate, gate_bias, **options):
 def highway(
     *,
     depth: int,
+    gate_bias: float,
     units: int = 50,
     gate: bool = True,
-    gate_bias: float = -2.0,
     image_shape: tuple = (28, 28, 1),
     num_classes: int = 10,
     norm: str | None = None,
@@ -93,9 +96,9 @@ def highway(
 
     Args:
         depth: dense layers below the softmax; the first is plain, as it changes the width.
+        gate_bias: where the transform gates' biases start; the lower, the more of its input a layer carries.
         units: of each layer, F. The paper gives its plain networks 71 for as many parameters as 50 with gates.
         gate: False leaves out the gates and the carried input: the plain network of the same depth.
-        gate_bias: where the transform gates' biases start; the lower, the more of its input a layer carries.
         image_shape: (H, W, C).
         num_classes: outputs; 1 is a binary classifier.
         norm: "batch", "group" or "layer" inside H, or None as in the paper.
