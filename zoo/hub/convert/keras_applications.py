@@ -2,6 +2,8 @@
 
 import re
 
+import keras
+
 from zoo.errors import invalid
 from zoo.hub.convert.filling import fill, translated
 from zoo.registry import find_model
@@ -40,7 +42,32 @@ XCEPTION = {
     r"(entry|middle|exit)(\d)_(\w+)_(depthwise|pointwise|conv)": lambda m: f"{_xception(m)}_{m[4]}",
     r"logits": lambda m: "predictions",
 }
-RULES = {("resnet", 1): RESNET, ("resnet", 2): RESNET_V2, ("xception", 1): XCEPTION}  # by family and version
+INCEPTION_V3 = {  # their layers have our names, once `_renamed` has given them any
+    r"(\w+)_conv": lambda m: f"{m[1]}_conv",
+    r"(\w+)_norm": lambda m: f"{m[1]}_bn",
+    r"logits": lambda m: "predictions",
+}
+INCEPTION_BLOCKS = {  # the branches of each block, in the order in which theirs makes them
+    "stem": ("1", "2", "3", "4", "5"),
+    "a": ("1x1", "5x5_1", "5x5_2", "3x3dbl_1", "3x3dbl_2", "3x3dbl_3", "pool"),
+    "reduction_a": ("3x3", "3x3dbl_1", "3x3dbl_2", "3x3dbl_3"),
+    "b": ("1x1", "7x7_1", "7x7_2", "7x7_3", *(f"7x7dbl_{i}" for i in range(1, 6)), "pool"),
+    "reduction_b": ("3x3_1", "3x3_2", "7x7x3_1", "7x7x3_2", "7x7x3_3", "7x7x3_4"),
+    "c": ("1x1", "3x3_1", "3x3_2a", "3x3_2b", "3x3dbl_1", "3x3dbl_2", "3x3dbl_3a", "3x3dbl_3b", "pool"),
+}
+INCEPTION_ORDER = ("stem", "a1", "a2", "a3", "reduction_a", "b1", "b2", "b3", "b4", "reduction_b", "c1", "c2")
+NAMELESS = {  # names for the layers that theirs only numbers, in the order of the numbers
+    "xception": tuple(f"block{block}_shortcut" for block in (2, 3, 4, 13)),
+    "inception_v3": tuple(
+        f"{block}_{branch}" for block in INCEPTION_ORDER for branch in INCEPTION_BLOCKS[block.rstrip("0123456789")]
+    ),
+}
+RULES = {  # by family and version
+    ("resnet", 1): RESNET,
+    ("resnet", 2): RESNET_V2,
+    ("xception", 1): XCEPTION,
+    ("inception_v3", 1): INCEPTION_V3,
+}
 VARIABLES = {v: f"/{v}" for v in ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")}
 
 
@@ -67,7 +94,8 @@ def load(model, application):
 
     Args:
         model: `keras.Model` that zoo built, of the same depth and number of classes.
-        application: the `keras.applications` model, with its top: ResNet50, ResNet50V2, Xception or their kin.
+        application: the `keras.applications` model, with its top: ResNet50, ResNet50V2, Xception, InceptionV3 or
+            their kin.
 
     Returns:
         The model; its outputs are the logits of theirs.
@@ -79,7 +107,8 @@ def load(model, application):
     if flavour != "keras":
         raise invalid("only a model of flavour 'keras' fits keras.applications", flavour, 'Build with flavour="keras".')
     names = name_map(model)
-    tensors = _renamed({w.path: w.numpy() for w in application.weights})
+    nameless = NAMELESS.get(find_model(spec_of(model).name).family, ())
+    tensors = _renamed({w.path: keras.ops.convert_to_numpy(w) for w in application.weights}, nameless)
     kept = set(names.values())
     for path in [p for p in tensors if p.endswith("_conv/bias") and p not in kept]:
         mean = path.replace("_conv/bias", "_bn/moving_mean")
@@ -88,17 +117,27 @@ def load(model, application):
     return fill(model, "keras.applications", names, tensors, lambda tensor: tensor)
 
 
-def _renamed(tensors):
-    """Gives the kernels of separable convolutions, and Xception's nameless shortcuts, names like the others'."""
-    blocks, renamed = {}, {}
+def _renamed(tensors, nameless):
+    """Gives the kernels of separable convolutions, and layers that are only numbered, names like the others'.
+
+    The numbers count what the process has made, so only their order tells which layer it is.
+
+    Raises:
+        InvalidArgument: there are more or fewer such layers than `nameless` has names.
+    """
+    places = {}
+    for kind in ("conv2d", "batch_normalization"):
+        found = {layer for path in tensors if re.fullmatch(rf"{kind}(_\d+)?", layer := path.rpartition("/")[0])}
+        if len(found) not in (0, len(nameless)):
+            works = "Give the network that the model was built after, whole and unchanged."
+            raise invalid(f"{len(nameless)} layers named {kind!r} and a number were expected", len(found), works)
+        ordered = sorted(found, key=lambda layer: int(layer.removeprefix(kind).lstrip("_") or 0))
+        ending = "conv" if kind == "conv2d" else "bn"
+        places |= {layer: f"{name}_{ending}" for layer, name in zip(ordered, nameless, strict=False)}
+    renamed = {}
     for path, tensor in tensors.items():
         layer, _, variable = path.rpartition("/")
-        kind = {"conv2d": "shortcut_conv", "batch_normalization": "shortcut_bn"}.get(re.sub(r"_\d+$", "", layer))
-        if kind:  # numbered by how many the process has made, so only their order tells
-            order = blocks.setdefault(kind, [])
-            order += [layer] * (layer not in order)
-            layer = f"block{(2, 3, 4, 13)[order.index(layer)]}_{kind}"
-        elif variable.endswith("wise_kernel"):
+        if variable.endswith("wise_kernel"):
             layer, variable = f"{layer}_{variable.removesuffix('_kernel')}", "kernel"
-        renamed[f"{layer}/{variable}"] = tensor
+        renamed[f"{places.get(layer, layer)}/{variable}"] = tensor
     return renamed
