@@ -13,7 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 __version__ = "0.1.0"
 
-_NO_KERAS = {"zoo.errors", "zoo.recipes", "zoo.registry"}
+_NO_KERAS = {"zoo.embeddings", "zoo.errors", "zoo.recipes", "zoo.registry"}
 _PUBLIC = {
     "build": "zoo.factory",
     "plain": "zoo.compiled",
@@ -24,6 +24,16 @@ _PUBLIC = {
     "Run": "zoo.runs",
     "evaluate": "zoo.inference",
     "predict": "zoo.inference",
+    "generate": "zoo.generation",
+    "features": "zoo.backbones",
+    "attention": "zoo.attending",
+    "attention_picture": "zoo.attending",
+    "plot": "zoo.plotting",
+    "word_vectors": "zoo.embeddings",
+    "nearest": "zoo.embeddings",
+    "analogy": "zoo.embeddings",
+    "analogies": "zoo.embeddings",
+    "export_word2vec": "zoo.embeddings",
     "push": "zoo.hub",
     "pull": "zoo.hub",
     "load": "zoo.hub",
