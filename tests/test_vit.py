@@ -120,7 +120,7 @@ def test_the_head_can_be_left_out_of_a_checkpoint_and_put_on_again(tmp_path):
     (tmp_path / "headless" / "run.json").write_text("{}", "utf-8")
     with pytest.warns(UserWarning, match="logits/bias, logits/kernel|logits/kernel, logits/bias"):
         again = zoo.load(tmp_path / "headless", include_top=True)
-    np.testing.assert_array_equal(predict(zoo.features(again), x)["pool"], predict(backbone, x))
+    np.testing.assert_array_equal(predict(zoo.features(again, "pool"), x), predict(backbone, x))
 
 
 def values(model):
@@ -233,3 +233,55 @@ def test_transformers_weights_that_do_not_fit_are_refused():
     with pytest.raises(InvalidArgument, match=r"Received: 1e-06.*epsilon=1e-12"):
         transformers.load(build_empty("vit_tiny", **TINY), tensors)
     assert not any(np.any(v) for v in values(model).values())
+
+
+# Attention
+
+
+@pytest.mark.parametrize("pool", ["token", "mean"])
+def test_maps_are_softmaxes_and_reproduce_what_the_block_computes(pool):
+    keras.utils.set_random_seed(1)
+    model = build("vit_tiny", **TINY | {"pool": pool})
+    for weight in model.weights:  # far from the small initial values, so that attention is not flat
+        weight.assign(0.5 * np.random.default_rng(len(weight.path)).standard_normal(weight.shape))
+    x = images(5, 8, 8, 1)
+    maps = zoo.attention(model, x, batch_size=2)
+    length = 5 if pool == "token" else 4
+    assert list(maps) == ["block1", "block2"]
+    for name, heads in maps.items():
+        assert heads.shape == (5, 2, length, length)
+        assert heads.min() >= 0
+        np.testing.assert_allclose(heads.sum(axis=-1), 1, rtol=1e-5)
+        assert heads.std() > 0.05
+        inside = zoo.features(model, [f"{name}_attention_heads", f"{name}_attention_join"])(x, training=False)
+        value = keras.ops.convert_to_numpy(inside[f"{name}_attention_heads"])[:, :, 2]  # (B, T, heads, D)
+        joined = np.einsum("bhqk,bkhd->bqhd", heads, value).reshape(5, length, 8)
+        found = keras.ops.convert_to_numpy(inside[f"{name}_attention_join"])
+        np.testing.assert_allclose(joined, found, rtol=1e-4, atol=1e-5)
+
+
+def test_rollout_of_known_maps():
+    from zoo.attending import rollout
+
+    first = np.array([[[[1.0, 0.0], [0.5, 0.5]], [[0.0, 1.0], [0.5, 0.5]]]])  # the mean head: [[.5, .5], [.5, .5]]
+    second = np.array([[[[0.0, 1.0], [0.0, 1.0]]]])
+    below, above = np.array([[0.75, 0.25], [0.25, 0.75]]), np.array([[0.5, 0.5], [0.0, 1.0]])
+    np.testing.assert_allclose(rollout([first, second])[0], above @ below)
+    np.testing.assert_allclose(rollout({"a": first, "b": second}).sum(axis=-1), 1)
+
+
+def test_attention_picture(tmp_path):
+    model = build("vit_tiny", **TINY)
+    path = zoo.attention_picture(model, images(8, 8, 1), tmp_path / "attention.png")
+    assert path.read_bytes().startswith(b"\x89PNG")
+    declared = {"kind": "image", "image_shape": [8, 8, 1], "scale": 1 / 255, "maximum": 255.0, "mean": [0.5]}
+    model.zoo_spec = model.zoo_spec.but(preprocessing=declared | {"std": [0.25], "resize": None, "crop": None})
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 1), "uint8")
+    assert zoo.attention_picture(model, pixels, path).stat().st_size > 1000
+
+
+def test_attention_of_what_has_none():
+    with pytest.raises(InvalidArgument, match="has no self-attention layers"):
+        zoo.attention(build_empty("softmax"), images(1, 28, 28, 1))
+    with pytest.raises(InvalidArgument, match=r"Received: \(8, 8, 1\). Give an array \(B, 8, 8, 1\)"):
+        zoo.attention(build_empty("vit_tiny", **TINY), images(8, 8, 1))

@@ -23,7 +23,7 @@ def count_flops(model):
         InvalidArgument: the model has no graph or no fixed input shape, or holds a layer with a weight of two or
             more axes whose products this function does not know.
     """
-    graph = _graph(model)
+    graph = graph_of(model)
     if graph is None:
         raise invalid(
             f"the FLOPs of model {model.name!r} cannot be counted: it has no graph of layers",
@@ -38,36 +38,37 @@ def count_flops(model):
     def counted(operation):
         def symbolic(*args, **kwargs):
             nonlocal total
-            nested = _graph(operation)
+            nested = graph_of(operation)
             if nested is not None:
-                return _walk(nested, args[0], counted)
+                return walk(nested, args[0], counted)
             outputs = operation.compute_output_spec(*args, **kwargs)
-            total += _operation_flops(operation, _shapes((args, kwargs)), _shapes(outputs))
+            total += operation_flops(operation, shapes_of((args, kwargs)), shapes_of(outputs))
             return outputs
 
         return symbolic
 
-    _walk(graph, [keras.KerasTensor((1, *x.shape[1:]), x.dtype) for x in graph.inputs], counted)
+    walk(graph, [keras.KerasTensor((1, *x.shape[1:]), x.dtype) for x in graph.inputs], counted)
     return total
 
 
-def _graph(operation):
+def graph_of(operation):
     """Returns the Functional graph of a model, or None for anything else."""
     if isinstance(operation, keras.Sequential):
         return operation._functional
     return operation if hasattr(operation, "_run_through_graph") else None
 
 
-def _walk(graph, inputs, operation_fn):
+def walk(graph, inputs, operation_fn):
     """Runs shapes through a graph. Keras offers no public walk that leaves no trace in the model's layers."""
     return graph._run_through_graph(inputs, operation_fn=operation_fn)
 
 
-def _shapes(structure):
+def shapes_of(structure):
+    """Returns the shape of every tensor in a structure."""
     return [tuple(x.shape) for x in keras.tree.flatten(structure) if hasattr(x, "shape")]
 
 
-def _operation_flops(operation, inputs, outputs):
+def operation_flops(operation, inputs, outputs):
     """Returns the FLOPs of one call of a layer or operation, from the shapes of its inputs and outputs."""
     known = LAYERS if isinstance(operation, layers.Layer) else OPERATIONS
     for ancestor in type(operation).__mro__:
@@ -133,13 +134,18 @@ def _recurrent(layer, inputs, outputs):
 
 def _bidirectional(layer, inputs, outputs):
     directions = (layer.forward_layer, layer.backward_layer)
-    return sum(_operation_flops(direction, inputs, outputs) for direction in directions)
+    return sum(operation_flops(direction, inputs, outputs) for direction in directions)
 
 
 def _time_distributed(layer, inputs, outputs):
     steps = inputs[0][1]
     one_step = [(shape[0], *shape[2:]) for shape in (inputs[0], outputs[0])]
-    return steps * _operation_flops(layer.layer, one_step[:1], one_step[1:])
+    return steps * operation_flops(layer.layer, one_step[:1], one_step[1:])
+
+
+def _dot(layer, inputs, outputs):
+    axis = layer.axes if isinstance(layer.axes, int) else layer.axes[0]
+    return 2 * math.prod(outputs[0]) * inputs[0][axis]
 
 
 def _multi_head_attention(layer, inputs, outputs):
@@ -181,6 +187,7 @@ LAYERS = {
     "Bidirectional": _bidirectional,
     "TimeDistributed": _time_distributed,
     "MultiHeadAttention": _multi_head_attention,
+    "Dot": _dot,
     "Embedding": _none,  # a look-up
     "LayerNormalization": _none,  # the rest works element by element, whatever the axes of its weights
     "Normalization": _none,

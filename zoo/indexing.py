@@ -3,12 +3,14 @@
 import dataclasses
 import importlib
 import json
+import re
 from pathlib import Path
 
 import keras
 
 import zoo.compiled  # noqa: F401  registers its classes with Keras
 from zoo import factory, registry
+from zoo.blocks import blocks_of, rows_of
 from zoo.flops import count_flops
 from zoo.recipes import list_recipes
 from zoo.spec import jsonable
@@ -37,13 +39,19 @@ def generate():
 
 
 def _model(builder, name):
-    model = factory.build_empty(name)
-    counted = {
-        "input_shape": jsonable(registry.input_shape_of(model)),
+    return _entry(registry.model_row(builder, name), builder.module, **jsonable(counted(factory.build_empty(name))))
+
+
+def counted(model):
+    """Returns what only a built model can tell: fields of `zoo.registry.ModelRow` with their values."""
+    blocks = blocks_of(model)
+    return {
+        "input_shape": registry.input_shape_of(model),
         "parameters": model.count_params(),
         "flops": count_flops(model),
+        "activations": sum(block.values for block in blocks),
+        "blocks": rows_of(blocks),
     }
-    return _entry(registry.model_row(builder, name), builder.module, **counted)
 
 
 def _entry(row, module, **changes):
@@ -136,11 +144,21 @@ def with_tables(text, found):
     return text
 
 
+def written(found):
+    """Returns an index as JSON, one line for each block of a model."""
+
+    def on_one_line(block):
+        return "{" + re.sub(r"\s*\n\s*", " ", block[1]).replace("[ ", "[").replace(" ]", "]") + "}"
+
+    text = json.dumps(found, indent=1, ensure_ascii=False)
+    return re.sub(r'\{\s+("name": [^{}]*"flops": [^{}]*?)\s+\}', on_one_line, text) + "\n"
+
+
 def main():
     """Rewrites `registry.json` and the tables of the README."""
     found = generate()
     path = registry.data_file("registry.json")
-    path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    path.write_text(written(found), "utf-8")
     README.write_text(with_tables(README.read_text("utf-8"), found), "utf-8")
     print(f"{len(found['models'])} models and {len(found['tricks'])} tricks: {path.name}, {README.name}")
 

@@ -47,6 +47,8 @@ class ModelRow:
     Attributes:
         parameters: trainable and fixed weights at the default arguments, or None where nobody counted.
         flops: of one forward pass of one example at `input_shape`; a multiply-add is two (see `zoo.flops`).
+        activations: numbers that the outputs of its layers hold for one example, see `zoo.blocks.Block.values`.
+        blocks: what it is made of, as rows of `zoo.blocks.rows_of`; None where nobody counted.
         input_shape: of one example, without the batch axis; of several inputs a dict, input name -> shape.
         arguments: every argument `zoo.build` takes for this variant, with its default.
     """
@@ -60,6 +62,8 @@ class ModelRow:
     input_shape: tuple | dict | None = None
     parameters: int | None = None
     flops: int | None = None
+    activations: int | None = None
+    blocks: list | None = None
     license: str = LICENSE
     default: bool = False
 

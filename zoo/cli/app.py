@@ -160,6 +160,27 @@ def weights(
     show.weights(pattern, task, as_json)
 
 
+@app.command()
+def plot(
+    model: Annotated[str, typer.Argument(help="Name of a model (zoo list).", autocompletion=options.models)],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Picture to write: .png, .svg or .pdf.", show_default="MODEL.png")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Argument of the model; repeatable.", show_default=False),
+    ] = None,
+):
+    """Draw a model's blocks, equal ones once."""
+    arguments = names.settings("--set", option)
+    row = names.model(model, arguments)
+    _with_keras()
+    from zoo.factory import build_empty
+    from zoo.plotting import plot as draw
+
+    screen.line(str(draw(build_empty(row.name, **arguments), out)))
+
+
 # Training
 
 
@@ -359,11 +380,11 @@ def generate(
     prompt: Annotated[str, typer.Option("--prompt", "-p", help="Text that a language model goes on from.")] = "",
     length: Annotated[int, typer.Option("--length", "-l", min=1, help="Most words to add.")] = 50,
     temperature: Annotated[
-        float, typer.Option(help="Below 1 likely words become likelier; 0 takes the most probable.")
+        float, typer.Option(min=0.0, help="Below 1 likely words become likelier; 0 takes the most probable.")
     ] = 1.0,
     top_k: Annotated[int | None, typer.Option("--top-k", min=1, help="Draw among so many words only.")] = None,
     count: Annotated[int | None, typer.Option("--count", "-n", min=1, help="How many pictures.")] = None,
-    seed: options.Seed = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random numbers.", metavar="N")] = 0,
     out: Annotated[Path, typer.Option("--out", "-o", help="PNG file that pictures are written to.")] = Path(
         "generated.png"
     ),

@@ -161,6 +161,15 @@ def count(number):
     return f"{rounded / size:.10g}{letter}"
 
 
+def size(bytes):
+    """Returns a number of bytes in three digits: 512 B, 22.9 MB; a kB has 1,000 of them."""
+    if bytes < 1000:
+        return f"{bytes} B"
+    rounded = float(f"{bytes:.3g}")
+    unit, letter = next((u, x) for u, x in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if rounded >= u)
+    return f"{rounded / unit:.10g} {letter}"
+
+
 def shape(sizes):
     """Returns sizes as text, 224x224x3; of several inputs by name."""
     if isinstance(sizes, dict):

@@ -224,6 +224,7 @@ def _model(row, as_json):
         [
             ("parameters", exact(row.parameters) if row.parameters is not None else None),
             ("FLOPs", flops),
+            ("memory", _memory(row)),
             ("input", screen.shape(row.input_shape)),
             *_papers(card, row),
             *[part for part in card if part[0] != "paper"],
@@ -233,7 +234,44 @@ def _model(row, as_json):
             ("weights", ", ".join(weights) or None),
         ],
     )
+    _blocks(row)
     _section("arguments", row.arguments)
+
+
+def _memory(row):
+    """Returns in words what weights and activations take in float32, or None where nobody counted."""
+    if row.activations is None:
+        return None
+    weights, activations = (screen.size(4 * n) for n in (row.parameters, row.activations))
+    return f"{weights} of weights, {activations} of activations for each example in training (float32)"
+
+
+def _blocks(row):
+    """Prints the table of a model's blocks."""
+    if not row.blocks:
+        return
+    columns = (
+        Column("block"),
+        Column("times", right=True),
+        Column("output", right=True),
+        Column("parameters", right=True),
+        Column("FLOPs", right=True),
+        Column("layers", fold=True),
+    )
+    rows = [
+        (
+            block["name"],
+            block["times"] if block["times"] > 1 else "",
+            screen.shape(block["shape"]),
+            screen.count(block["parameters"]),
+            screen.count(block["flops"]),
+            block["layers"],
+        )
+        for block in row.blocks
+    ]
+    screen.line()
+    screen.line("blocks", style="bold")
+    screen.table(columns, rows, note=f"Parameters and FLOPs of one block each. zoo plot {row.name} draws them.")
 
 
 def _trick(row):
