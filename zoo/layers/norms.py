@@ -6,6 +6,7 @@ Paper: Wu and He, 2018, https://arxiv.org/abs/1803.08494, section 3 (group norma
 from keras import layers
 
 from zoo.layers.ends import choice
+from zoo.layers.kernels import fused_batch_norm
 
 NORMS = ("batch", "group", "layer", None)
 ACTIVATIONS = ("relu", "gelu", "silu")
@@ -13,8 +14,9 @@ MAX_GROUPS = 32  # the paper's default
 
 
 def norm_groups(channels):
-    """Returns the groups of a group normalisation: the largest divisor of `channels` that is at most 32 and at most
-    half of them, as a group of one channel at one pixel would always be zero.
+    """Returns the groups of a group normalisation: the largest divisor of `channels` up to 32 and up to half of them.
+
+    Groups of single channels are left out, because a channel by itself in a single pixel would always become zero.
     """
     return max(n for n in range(1, MAX_GROUPS + 1) if channels % n == 0 and n <= max(1, channels // 2))
 
@@ -38,7 +40,8 @@ def norm_layer(x, norm, *, name, epsilon=1e-3, momentum=0.99):
     """
     choice(NORMS, norm=norm)
     if norm == "batch":
-        return layers.BatchNormalization(epsilon=epsilon, momentum=momentum, name=name)(x)
+        layer = layers.BatchNormalization(epsilon=epsilon, momentum=momentum, name=name)
+        return fused_batch_norm(layer)(x)
     if norm == "group":
         return layers.GroupNormalization(norm_groups(x.shape[-1]), epsilon=epsilon, name=name)(x)
     if norm == "layer":

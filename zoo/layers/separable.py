@@ -5,6 +5,8 @@ Paper: Chollet, 2016, https://arxiv.org/abs/1610.02357, section 2
 
 from keras import initializers, layers
 
+from zoo.layers.kernels import matmul_separable_conv
+
 
 def depthwise_initializer():
     """Returns the initializer of depthwise kernels: output pixels vary as much as input pixels do.
@@ -16,10 +18,7 @@ def depthwise_initializer():
 
 
 def separable_conv(x, filters, kernel_size, stride=1, *, padding="same", use_bias=False, name):
-    """Applies a depthwise and a pointwise convolution, layers `{name}_depthwise` and `{name}_pointwise`.
-
-    Two layers compute what `keras.layers.SeparableConv2D` does in one; their kernels are named and shaped as in other
-    libraries' networks.
+    """Applies a `keras.layers.SeparableConv2D`, started as its halves need.
 
     Args:
         x: features (B, H, W, C).
@@ -28,17 +27,19 @@ def separable_conv(x, filters, kernel_size, stride=1, *, padding="same", use_bia
         stride: of the depthwise convolution.
         padding: "same" or "valid".
         use_bias: whether the pointwise convolution adds a bias.
-        name: prefix of the layers' names.
+        name: of the layer.
 
     Returns:
         Features (B, H / stride, W / stride, filters) for padding "same".
     """
-    x = layers.DepthwiseConv2D(
+    layer = layers.SeparableConv2D(
+        filters,
         kernel_size,
         stride,
         padding,
-        use_bias=False,
+        use_bias=use_bias,
         depthwise_initializer=depthwise_initializer(),
-        name=f"{name}_depthwise",
-    )(x)
-    return layers.Conv2D(filters, 1, use_bias=use_bias, kernel_initializer="he_normal", name=f"{name}_pointwise")(x)
+        pointwise_initializer="he_normal",
+        name=name,
+    )
+    return matmul_separable_conv(layer)(x)

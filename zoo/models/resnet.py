@@ -69,7 +69,7 @@ class Style:
             x = layers.ZeroPadding2D(kernel_size // 2, name=f"{name}_pad")(x)
             padding = "valid"
         if self.separable and kernel_size == 3 and name != "stem":
-            return separable_conv(x, filters, 3, stride, padding=padding, use_bias=use_bias, name=name)
+            return separable_conv(x, filters, 3, stride, padding=padding, use_bias=use_bias, name=f"{name}_conv")
         kernel = {"kernel_initializer": "he_normal", "use_bias": use_bias}
         return layers.Conv2D(filters, kernel_size, stride, padding, name=f"{name}_conv", **kernel)(x)
 

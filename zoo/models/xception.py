@@ -50,7 +50,7 @@ class Style:
         """A convolution, separable or not, and its normalisation, which makes a bias idle."""
         bias = {"use_bias": self.norm is None}
         if separable:
-            x = separable_conv(x, filters, kernel_size, stride, padding=padding, name=name, **bias)
+            x = separable_conv(x, filters, kernel_size, stride, padding=padding, name=f"{name}_conv", **bias)
         else:
             initializer = {"kernel_initializer": "he_normal"}
             x = layers.Conv2D(filters, kernel_size, stride, padding, name=f"{name}_conv", **initializer, **bias)(x)

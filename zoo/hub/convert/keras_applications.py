@@ -37,9 +37,10 @@ XCEPTION = {
     r"stem(\d)_conv": lambda m: f"block1_conv{m[1]}",
     r"stem(\d)_norm": lambda m: f"block1_conv{m[1]}_bn",
     r"exit(2|3)_norm": lambda m: f"block14_sepconv{int(m[1]) - 1}_bn",
-    r"exit(2|3)_(\w+)": lambda m: f"block14_sepconv{int(m[1]) - 1}_{m[2]}",
+    r"exit(2|3)_conv": lambda m: f"block14_sepconv{int(m[1]) - 1}",
     r"(entry|middle|exit)(\d)_(\w+)_norm": lambda m: f"{_xception(m)}_bn",
-    r"(entry|middle|exit)(\d)_(\w+)_(depthwise|pointwise|conv)": lambda m: f"{_xception(m)}_{m[4]}",
+    r"(entry|middle|exit)(\d)_(shortcut)_conv": lambda m: f"{_xception(m)}_conv",
+    r"(entry|middle|exit)(\d)_(\d)_conv": _xception,
     r"logits": lambda m: "predictions",
 }
 INCEPTION_V3 = {  # their layers have our names, once `_renamed` has given them any
@@ -68,7 +69,17 @@ RULES = {  # by family and version
     ("xception", 1): XCEPTION,
     ("inception_v3", 1): INCEPTION_V3,
 }
-VARIABLES = {v: f"/{v}" for v in ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")}
+VARIABLES = (
+    "kernel",
+    "depthwise_kernel",
+    "pointwise_kernel",
+    "bias",
+    "gamma",
+    "beta",
+    "moving_mean",
+    "moving_variance",
+)
+VARIABLES = {v: f"/{v}" for v in VARIABLES}
 
 
 def name_map(model):
@@ -118,7 +129,7 @@ def load(model, application):
 
 
 def _renamed(tensors, nameless):
-    """Gives the kernels of separable convolutions, and layers that are only numbered, names like the others'.
+    """Gives layers that are only numbered names like the others'.
 
     The numbers count what the process has made, so only their order tells which layer it is.
 
@@ -137,7 +148,5 @@ def _renamed(tensors, nameless):
     renamed = {}
     for path, tensor in tensors.items():
         layer, _, variable = path.rpartition("/")
-        if variable.endswith("wise_kernel"):
-            layer, variable = f"{layer}_{variable.removesuffix('_kernel')}", "kernel"
         renamed[f"{places.get(layer, layer)}/{variable}"] = tensor
     return renamed

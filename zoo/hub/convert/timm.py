@@ -1,7 +1,7 @@
-"""timm checkpoints (PyTorch) into our vision transformers, residual networks and Inception-v3.
+"""timm checkpoints (PyTorch) into our vision transformers, residual networks, Xception and Inception-v3.
 
-torchvision's residual networks and Inception-v3 have the same tensor names and fit too. Only names and shapes are read here, no file
-and no PyTorch: `tensors` may come from a safetensors file.
+torchvision's residual networks and Inception-v3 have the same tensor names and fit too. Only names and shapes are
+read here, no file and no PyTorch: `tensors` may come from a safetensors file.
 """
 
 import re
@@ -15,6 +15,8 @@ from zoo.spec import spec_of
 
 VARIABLES = {
     "kernel": ".weight",
+    "depthwise_kernel": ".conv1.weight",
+    "pointwise_kernel": ".pointwise.weight",
     "gamma": ".weight",
     "bias": ".bias",
     "beta": ".bias",
@@ -44,7 +46,7 @@ STEM = ("1a_3x3", "2a_3x3", "2b_3x3", "3b_1x1", "4a_3x3")
 
 
 def _mixed(stage, block, branch, part):
-    """timm's name of a convolution or norm in the block-th module, from 0, of a stage of Inception-v3."""
+    """Names, as timm does, a convolution or norm in the block-th module, from 0, of a stage of Inception-v3."""
     branch = "_pool" if branch == "pool" else branch
     return f"Mixed_{stage}{'abcdefgh'[block]}.branch{branch}.{PARTS[part]}"
 
@@ -68,15 +70,14 @@ def _xception(m):
     if m[3] == "shortcut":
         return f"block{block}.{'skip' if m[4] == 'conv' else 'skipbn'}"
     place = 3 * int(m[3]) - (3 if block == 1 else 2)  # block 1 begins without an activation
-    return f"block{block}.rep." + (f"{place + 1}" if m[4] == "norm" else f"{place}.{SEPARABLE[m[4]]}")
+    return f"block{block}.rep.{place + (m[4] == 'norm')}"
 
 
-SEPARABLE = {"depthwise": "conv1", "pointwise": "pointwise"}
 XCEPTION = {
     r"stem(\d)_conv": lambda m: f"conv{m[1]}",
     r"stem(\d)_norm": lambda m: f"bn{m[1]}",
     r"exit(2|3)_norm": lambda m: f"bn{int(m[1]) + 1}",
-    r"exit(2|3)_(\w+)": lambda m: f"conv{int(m[1]) + 1}.{SEPARABLE[m[2]]}",
+    r"exit(2|3)_conv": lambda m: f"conv{int(m[1]) + 1}",
     r"(entry|middle|exit)(\d)_(\d|shortcut)_(\w+)": _xception,
     r"logits": lambda m: "fc",
 }
@@ -119,7 +120,7 @@ def load(model, tensors):
     kept = {name: value for name, value in tensors.items() if not name.endswith("num_batches_tracked")}
     names = name_map(model)
     for path, name in names.items():
-        if path.endswith("_depthwise/kernel") and name in kept:  # theirs is (channels, 1, H, W)
+        if path.endswith("/depthwise_kernel") and name in kept:  # theirs is (channels, 1, H, W)
             kept[name] = np.swapaxes(kept[name], 0, 1)
     return fill(model, "timm", names, kept, keras_axes)
 
