@@ -171,9 +171,10 @@ def _grouped(path, name, values, train, groups):
     import numpy as np
 
     limits = np.unique(np.quantile(values[train], np.arange(1, groups) / groups))
+    limits = limits[limits > values[train].min()]  # else nobody would be under the first
     if len(limits) < groups - 1:
         wrong = f"column {name!r} of {path.name} has too few different incomes for {groups} groups"
-        raise DataError(worded(wrong, works=f"income_groups={max(2, len(limits))} may do."))
+        raise DataError(worded(wrong, works=f"income_groups={len(limits) + 1} can be." if len(limits) else None))
     shown = [f"{limit:,.6g}" for limit in limits]
     between = [f"{low} to {high}" for low, high in itertools.pairwise(shown)]
     found = np.searchsorted(limits, values, side="right").astype(np.int32)
