@@ -52,13 +52,16 @@ class Recorder:
 @contextlib.contextmanager
 def _called_as(calls):
     """Runs other functions in place of the `call` of some layers, as long as the block lasts."""
+    before = {layer: layer.__dict__.get("call") for layer in calls}
     for layer, function in calls.items():
         layer.__dict__["call"] = function  # past Keras's own attribute tracking
     try:
         yield
     finally:
-        for layer in calls:
-            layer.__dict__.pop("call", None)
+        for layer, call in before.items():
+            layer.__dict__.pop("call")
+            if call is not None:  # its own, such as those of `zoo.layers.kernels`
+                layer.__dict__["call"] = call
 
 
 class Step:
