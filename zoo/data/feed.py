@@ -99,10 +99,7 @@ class _Batches:
         self._at_epoch = functools.lru_cache(maxsize=2)(self._make_split)
 
     def _make_order(self, epoch):
-        count = len(self.split)
-        if self.seed is None or self.split.ordered:
-            return np.arange(count)
-        return np.random.default_rng([self.seed, epoch]).permutation(count)
+        return np.random.default_rng([self.seed, epoch]).permutation(len(self.split))
 
     def _make_split(self, epoch):
         return self.split if self.seed is None else self.split.at_epoch(self.seed, epoch)
@@ -110,7 +107,10 @@ class _Batches:
     def __getitem__(self, number):
         epoch, step = divmod(int(number), self.steps)
         start = step * self.batch_size
-        return self._at_epoch(epoch).batch(self._order(epoch)[start : start + self.batch_size])
+        end = min(start + self.batch_size, len(self.split))
+        if self.seed is None or self.split.ordered:  # an order of fifty million examples would take 400 MB
+            return self._at_epoch(epoch).batch(np.arange(start, end))
+        return self._at_epoch(epoch).batch(self._order(epoch)[start:end])
 
     def seeds(self, number):
         """Returns the stateless seeds of one batch, int32 (number of augmentations, 2)."""
