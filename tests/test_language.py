@@ -337,6 +337,19 @@ def test_a_pushed_model_writes_the_same(trained, tmp_path):
     assert zoo.generate(str(tmp_path / "pushed"), "bela", seed=4) == zoo.generate(trained, "bela", seed=4)
 
 
+def test_finetuning_goes_on_with_the_models_words_and_any_batch_size(trained, book, tmp_path):
+    other = tmp_path / "other.txt"
+    other.write_text(travels(300, seed=1).replace("Rome", "Oslo"), "utf-8")
+    how = {"recipe": "adam(learning_rate=0.01)", "epochs": 4, "quiet": True}
+    run = zoo.finetune(trained, other, out=tmp_path / "run", batch_size=4, **how)
+    model = zoo.load(run)
+    assert model.zoo_spec.arguments["batch_size"] == 4
+    assert model.zoo_spec.preprocessing == zoo.load(trained).zoo_spec.preprocessing
+    assert zoo.generate(model, "Dora", temperature=0) == "Dora went home to oslo."
+    with pytest.raises(InvalidArgument, match=r"carries the state of batches of 4 rows.*Received: 16"):
+        zoo.train(model, other, batch_size=16)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

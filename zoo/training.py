@@ -78,6 +78,7 @@ def train(
         StoreError: the run folder cannot be written.
     """
     chosen = read_recipe(recipe if recipe is not None else _own_recipe(model))
+    batch_size = _carried(model, batch_size)
     settings = settings_of(chosen, epochs, batch_size, seed, keep, mixed_precision, jit, deterministic)
     _check_model(model, chosen, weights, arguments)
     out = _checked_folder(out, resume)
@@ -124,6 +125,8 @@ def finetune(model, data, *, recipe=None, freeze=False, data_options=None, **opt
         arguments = dict(spec.arguments)
         if "num_classes" in arguments and isinstance(dataset.labels, tuple):
             arguments["num_classes"] = _num_classes(spec, dataset)
+        if arguments.get("batch_size"):
+            arguments["batch_size"] = chosen.setting("batch_size", options.get("batch_size"), arguments["batch_size"])
         with policy({"precision": precision, "deterministic": False}):
             keras.utils.set_random_seed(whole("seed", options.get("seed", 0)))  # the new head's values come from it
             fresh = build_plain(spec.name, arguments)
@@ -170,6 +173,19 @@ def _check_model(model, chosen, weights, arguments):
         resolve(variant, chosen.builder_arguments(builder, variant, arguments))
     elif arguments or weights:
         raise invalid("builder arguments and weights belong to a model given by name", sorted(arguments) or weights)
+
+
+def _carried(model, batch_size):
+    """Returns the batch size, which a model that carries state from batch to batch decides.
+
+    Raises:
+        InvalidArgument: another was asked for.
+    """
+    rows = None if isinstance(model, str) else spec_of(model).arguments.get("batch_size")
+    if rows and batch_size not in (None, rows):
+        works = f"Pass batch_size={rows}, or use zoo.recurrent_state.twin(model, batch_size={batch_size})."
+        raise invalid(f"this model carries the state of batches of {rows} rows", batch_size, works)
+    return rows or batch_size
 
 
 def _settled(model, chosen, dataset, settings, arguments):
