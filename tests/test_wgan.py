@@ -99,7 +99,7 @@ def test_reversal_keeps_the_value_and_turns_the_gradient():
     x = np.random.default_rng(0).standard_normal((4, 3)).astype("float32") * 1e3
     slope = np.array([1.0, -2.0, 0.5], "float32")
     np.testing.assert_array_equal(array(reverse(ops.convert_to_tensor(x))), x)
-    found = input_gradient(lambda v: reverse(v) * slope, ops.convert_to_tensor(x))
+    found = input_gradient(lambda v: ops.multiply(reverse(v), slope), ops.convert_to_tensor(x))
     np.testing.assert_array_equal(array(found), np.tile(-slope, (4, 1)))
 
 
@@ -349,7 +349,9 @@ def few():
 
 
 def trained(name, few, out, **options):
-    return zoo.train(name, few, out=out, quiet=True, batch_size=8, epochs=4, seed=2, **SMALL, **options)
+    return zoo.train(
+        name, few, out=out, quiet=True, batch_size=8, epochs=3, seed=2, **SMALL | {"widths": (4,)}, **options
+    )
 
 
 @pytest.mark.parametrize("name", ["wgan", "wgan_gp"])
@@ -359,7 +361,7 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(name, few, tmp_path, monk
     with monkeypatch.context() as patch:
 
         def interrupt(self, epoch, logs=None):
-            if epoch == 1:
+            if epoch == 0:
                 raise KeyboardInterrupt
 
         patch.setattr(SampleGrid, "on_epoch_end", interrupt)
@@ -377,10 +379,10 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(name, few, tmp_path, monk
     for row in whole.history:
         assert row["critic_estimate"] == pytest.approx(row["real_loss"] - row["fake_loss"])
     assert {p.name for p in (whole.folder / "samples").iterdir()} == {
-        *(f"epoch_{n:03d}.png" for n in range(1, 5)), "latest.png",
+        *(f"epoch_{n:03d}.png" for n in range(1, 4)), "latest.png",
     }  # fmt: skip
     latest = (whole.folder / "samples" / "latest.png").read_bytes()
-    assert latest == (resumed.folder / "samples" / "epoch_004.png").read_bytes()
+    assert latest == (resumed.folder / "samples" / "epoch_003.png").read_bytes()
     model = whole.model()
     assert np.array(Image.open(whole.folder / "samples" / "latest.png")).shape == (8 * 58 + 2, 8 * 58 + 2)
     assert generate_images(model, 3).shape == (3, 8, 8, 1)
