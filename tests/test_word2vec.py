@@ -238,6 +238,18 @@ def test_the_start_is_that_of_word2vec():
     assert not contexts.any()
 
 
+@pytest.mark.parametrize("loss", ["negative_sampling", "nce"])
+def test_mixed_precision_keeps_full_precision_logits(loss):
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = zoo.build("cbow", vocab_size=9, embed_dim=4, loss=loss)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    assert model.get_layer("words").compute_dtype == "bfloat16"
+    assert model.outputs[0].dtype == "float32"
+
+
 # What training finds
 
 

@@ -46,13 +46,16 @@ def candidate_logits(vector, *, vocab_size, embed_dim, negatives, loss):
     candidates = keras.Input((1 + negatives,), dtype="int32", name="candidates")
     contexts = layers.Embedding(vocab_size, embed_dim, embeddings_initializer="zeros", name="contexts")(candidates)
     scores = layers.Dot(axes=2, dtype=full_precision, name="products")([vector, contexts])  # (B, 1, 1 + K)
+
+    def row(name):  # (B, 1 + K)
+        return layers.Reshape((1 + negatives,), dtype=full_precision, name=name)
+
     if loss == "negative_sampling":
-        return {"candidates": candidates}, layers.Reshape((1 + negatives,), name="logits")(scores)
+        return {"candidates": candidates}, row("logits")(scores)
     offset = keras.Input((1 + negatives,), dtype="float32", name="offset")
     start = keras.initializers.Constant(-math.log(vocab_size))
-    bias = layers.Embedding(vocab_size, 1, embeddings_initializer=start, dtype=full_precision, name="context_biases")
-    bias = layers.Reshape((1 + negatives,), name="biases", dtype=full_precision)(bias(candidates))
-    scores = layers.Reshape((1 + negatives,), name="scores", dtype=full_precision)(scores)
-    scores = layers.Add(name="log_probabilities", dtype=full_precision)([scores, bias])
-    logits = layers.Subtract(name="logits", dtype=full_precision)([scores, offset])
+    biases = layers.Embedding(vocab_size, 1, embeddings_initializer=start, dtype=full_precision, name="context_biases")
+    scores = [row("scores")(scores), row("biases")(biases(candidates))]
+    scores = layers.Add(dtype=full_precision, name="log_probabilities")(scores)
+    logits = layers.Subtract(dtype=full_precision, name="logits")([scores, offset])
     return {"candidates": candidates, "offset": offset}, logits
