@@ -3,6 +3,8 @@
 import gzip
 import importlib.util
 import io
+import json
+import re
 import struct
 import tarfile
 from collections import Counter
@@ -12,12 +14,15 @@ import numpy as np
 import pytest
 
 import zoo
+from zoo.cli import main
 from zoo.compiled import ZooModel
 from zoo.data import load, word_pairs
+from zoo.data.preprocessing import text_declaration
 from zoo.data.sets import imdb_words
 from zoo.data.word_pairs import Corpus, Noise, Sampling, WordPairs, skip_grams
 from zoo.embeddings import WordVectors
 from zoo.errors import DataError, InvalidArgument, UnknownName
+from zoo.spec import attach, spec_of
 
 JIT = keras.backend.backend() == "jax"
 needs_gensim = pytest.mark.skipif(importlib.util.find_spec("gensim") is None, reason="needs gensim: pip install gensim")
@@ -170,6 +175,11 @@ def test_subsampling_thins_out_frequent_words(corpus):
     common = counts > 50
     np.testing.assert_allclose(share[0.01][common], (wanted / wanted.sum())[common], rtol=0.2)
     assert share[0].max() > 2 * share[0.01].max()
+
+
+def test_a_text_of_one_word_leaves_no_noise():
+    with pytest.raises(DataError, match="two different words"):
+        Sampling.of(np.array([0, 0, 7, 0]), 0)
 
 
 def test_texts_without_neighbours_are_refused():
@@ -408,6 +418,46 @@ def test_gensim_reads_the_export(tmp_path, binary):
     assert [w for w, _ in found.most_similar("film")] == [w for w, _ in zoo.nearest(vectors, "film")]
     mine, theirs = zoo.nearest(vectors, "film"), found.most_similar("film")
     np.testing.assert_allclose([c for _, c in mine], [c for _, c in theirs], atol=1e-6)
+
+
+# The command
+
+
+@pytest.fixture
+def pushed(royal, tmp_path):
+    """The reference of a published model that holds the royal vectors."""
+    words = ["[PAD]", "[UNK]", *royal.words]
+    model = zoo.build("skipgram", vocab_size=len(words), embed_dim=4)
+    model.get_layer("words").embeddings.assign(np.concatenate([np.ones((2, 4)), royal.vectors]))
+    attach(model, spec_of(model).but(preprocessing=text_declaration(1, len(words))))
+    target = str(tmp_path / "royal")
+    return zoo.push(model, target, assets={"vocabulary.txt": "\n".join(words).encode()}).ref
+
+
+def test_a_published_model_has_its_words(pushed, royal):
+    vectors = zoo.word_vectors(pushed)
+    assert vectors.words == royal.words
+    np.testing.assert_array_equal(vectors.vectors, royal.vectors)
+    with pytest.raises(UnknownName, match=r"no embedding .* named 'contxts'. Did you mean 'contexts'"):
+        zoo.word_vectors(pushed, layer="contxts")
+
+
+def test_the_commands(pushed, tmp_path, capsys):
+    assert main(["words", pushed, "king", "queen", "--top", "2", "--json"]) == 0
+    king, queen = json.loads(capsys.readouterr().out)
+    assert king["word"] == "king"
+    assert [row["word"] for row in king["nearest"]] == ["queen", "prince"]
+    assert len(queen["nearest"]) == 2
+    assert main(["analogy", pushed, "man", "king", "woman"]) == 0
+    assert re.search(r"man : king = woman : \? +queen 0\.\d\d, princess", capsys.readouterr().out)
+    (tmp_path / "questions.txt").write_text(": family\nman king woman queen\nman king woman sister\n", "utf-8")
+    assert main(["analogies", pushed, str(tmp_path / "questions.txt")]) == 0
+    assert re.search(r"total +100\.0% +1 +1 +1\n", capsys.readouterr().out)
+    assert main(["export-word2vec", pushed, str(tmp_path / "v.bin"), "--binary"]) == 0
+    assert capsys.readouterr().out.startswith("7 words of 4 numbers in ")
+    assert (tmp_path / "v.bin").read_bytes().startswith(b"7 4\nman ")
+    assert main(["words", pushed, "quen"]) == 2
+    assert capsys.readouterr().err == "Error: no word in the vocabulary named 'quen'. Did you mean 'queen'?\n"
 
 
 # The data set

@@ -189,7 +189,17 @@ class Sampling:
 
     @classmethod
     def of(cls, counts, subsample):
-        """Returns the sampling of word2vec's usual settings, for words that occur so often, (V,), in training."""
+        """Returns the sampling of word2vec's usual settings.
+
+        Args:
+            counts: how often each word occurs in training, whole numbers (V,).
+            subsample: threshold of `keep_probability`.
+
+        Raises:
+            DataError: fewer than two words occur, too few to tell one from noise.
+        """
+        if np.count_nonzero(counts) < 2:
+            raise DataError(worded("the training texts hold fewer than two different words of the vocabulary"))
         return cls("skipgram", 5, 5, "negative_sampling", keep_probability(counts, subsample), Noise(counts))
 
     def expected(self, ids, starts):
