@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+import zoo
 from zoo import data
 from zoo.errors import InvalidArgument
 from zoo.factory import build
@@ -107,4 +108,8 @@ def test_learns_adult_and_predicts_from_rows(zoo_data, tmp_path):
     row |= {"hours_per_week": 50}
     poor = {**row, "age": "19", "education": "11th", "education_num": 7, "marital_status": "Never-married"}
     poor |= {"occupation": "?", "relationship": "Own-child", "capital_gain": 0, "hours_per_week": 15}
-    assert [p.label for p in predict(run, [row, poor])] == [">50K", "<=50K"]
+    found = predict(run, [row, poor])
+    assert [p.label for p in found] == [">50K", "<=50K"]
+    pulled = zoo.load(zoo.push(run, "me/adult").ref)  # the statistics of the columns travel in its config
+    assert [p.probability for p in predict(pulled, [row, poor])] == pytest.approx([p.probability for p in found])
+    assert pulled.zoo_spec.preprocessing == adult.preprocessing
