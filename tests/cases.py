@@ -38,7 +38,7 @@ class Case:
 CIFAR = {"blocks": (1, 1), "image_shape": (8, 8, 3), "filters": 4, "num_classes": 3}
 IMAGENET = {"blocks": (1, 1), "image_shape": (32, 32, 3), "filters": 4, "num_classes": 3}
 XCEPTION = {"stem_filters": (6, 8), "entry_filters": (8,), "middle_blocks": 1, "exit_filters": (8, 12, 12)}
-XCEPTION |= {"image_shape": (16, 16, 3), "num_classes": 3}
+XCEPTION |= {"flavour": "torch", "image_shape": (16, 16, 3), "num_classes": 3}
 VIT = {"image_shape": (8, 8, 1), "patch_size": 4, "embed_dim": 8, "depth": 2, "num_heads": 2, "num_classes": 3}
 VIT_SWITCHES = {"norm": "batch", "activation": "relu", "qkv_bias": False, "epsilon": 1e-3}
 TEXT = {"vocab_size": 40, "sequence_length": 7, "embed_dim": 6, "units": 5, "drop_rate": 0.0}
@@ -92,17 +92,17 @@ CASES = [
     Case("resnet56v2", CIFAR | {"shortcut": "projection", "flavour": "keras"}, (8, 8, 3), (3,), 1_455),
     Case("resnet110v2", CIFAR | {"norm": "group", "activation": "silu"}, (8, 8, 3), (3,), 1_343),
     Case("resnet164v2", CIFAR | {"norm": None, "drop_path_rate": 0.05}, (8, 8, 3), (3,), 2_091),
-    Case("resnet50v2", IMAGENET, (32, 32, 3), (3,), 2_831),
+    Case("resnet50v2", IMAGENET, (32, 32, 3), (3,), 2_751),
     Case("resnet101v2", IMAGENET | {"separable": True, "drop_rate": 0.05}, (32, 32, 3), (3,), 2_219),
     Case("resnet152v2", IMAGENET | {"blocks": (1,), "shortcut": None}, (32, 32, 3), (3,), 975),
     Case("xception", XCEPTION, (16, 16, 3), (3,), 2_573, 22_855_952),
     Case(
         "xception",
-        XCEPTION | {"flavour": "torch", "shortcut": None, "num_classes": 1},
+        XCEPTION | {"shortcut": None, "num_classes": 1},
         (16, 16, 3),
         (1,),
         2_355,
-        id="xception_torch",
+        id="xception_plain",
     ),
     Case("xception_small", XCEPTION | {"drop_path_rate": 0.05}, (16, 16, 3), (3,), 2_573),
     Case(

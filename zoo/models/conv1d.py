@@ -32,7 +32,7 @@ def convolved(x, words, filters, kernel_size, norm, activation, separable, *, na
     convolution = layers.SeparableConv1D if separable else layers.Conv1D
     x = convolution(filters, kernel_size, padding="same", use_bias=norm is None, name=name)(where(words, x, 0))
     if norm == "batch":  # statistics of the words alone
-        x = layers.BatchNormalization(name=f"{name}_norm")(x, mask=words)
+        x = layers.BatchNormalization(momentum=0.9, name=f"{name}_norm")(x, mask=words)
     else:
         x = norm_layer(x, norm, name=f"{name}_norm")
     return activated(x, activation, name=f"{name}_{activation}")
@@ -44,10 +44,9 @@ def pooled(x, words, pool_size, *, name):
     Keras's "same" pooling would centre its windows, which then depended on how much padding a row has.
     """
     short = -x.shape[1] % pool_size
-    x = layers.ZeroPadding1D((0, short), name=f"{name}_even")(where(words, x, LOWEST))
-    words = ops.pad(words, ((0, 0), (0, short)))
-    words = ops.any(ops.reshape(words, (-1, words.shape[1] // pool_size, pool_size)), axis=2)
-    return layers.MaxPooling1D(pool_size, name=name)(x), words
+    x, words = ops.pad(x, ((0, 0), (0, short), (0, 0))), ops.pad(words, ((0, 0), (0, short)))
+    x = layers.MaxPooling1D(pool_size, name=name)(where(words, x, LOWEST))
+    return x, ops.any(ops.reshape(words, (-1, words.shape[1] // pool_size, pool_size)), axis=2)
 
 
 @register("conv1d", task="text_classification", variants=VARIANTS)
