@@ -54,7 +54,8 @@ def matmul_separable_conv(layer):
         x = ops.depthwise_conv(
             inputs, layer.depthwise_kernel, layer.strides, layer.padding, layer.data_format, layer.dilation_rate
         )
-        mixed = ops.matmul(ops.reshape(x, (-1, x.shape[-1])), layer.pointwise_kernel[0, 0])
+        kernel = ops.reshape(layer.pointwise_kernel, (x.shape[-1], layer.filters))
+        mixed = ops.matmul(ops.reshape(x, (-1, x.shape[-1])), kernel)
         mixed = ops.reshape(mixed, (-1, *x.shape[1:3], layer.filters))
         if layer.use_bias:
             mixed = mixed + layer.bias

@@ -14,7 +14,7 @@ def depthwise_initializer():
     An output sees the k x k weights of one channel, which "fan_out" counts; Keras's default counts the weights of all
     channels and starts hundreds of channels at almost zero.
     """
-    return initializers.VarianceScaling(1.0, "fan_out", "untruncated_normal")
+    return initializers.VarianceScaling(1.0, "fan_out", "uniform")
 
 
 def separable_conv(x, filters, kernel_size, stride=1, *, padding="same", use_bias=False, name):
@@ -39,7 +39,7 @@ def separable_conv(x, filters, kernel_size, stride=1, *, padding="same", use_bia
         padding,
         use_bias=use_bias,
         depthwise_initializer=depthwise_initializer(),
-        pointwise_initializer="he_normal",
+        pointwise_initializer="he_uniform",
         name=name,
     )
     return matmul_separable_conv(layer)(x)

@@ -70,7 +70,7 @@ class Style:
             padding = "valid"
         if self.separable and kernel_size == 3 and name != "stem":
             return separable_conv(x, filters, 3, stride, padding=padding, use_bias=use_bias, name=f"{name}_conv")
-        kernel = {"kernel_initializer": "he_normal", "use_bias": use_bias}
+        kernel = {"kernel_initializer": "he_uniform", "use_bias": use_bias}
         return layers.Conv2D(filters, kernel_size, stride, padding, name=f"{name}_conv", **kernel)(x)
 
     def norm_act(self, x, *, name):
@@ -234,4 +234,4 @@ def resnet(
         return keras.Model(image, x, name="resnet")
     if drop_rate:
         x = layers.Dropout(drop_rate, name="drop")(x)
-    return keras.Model(image, logits_layer(num_classes, kernel_initializer="he_normal")(x), name="resnet")
+    return keras.Model(image, logits_layer(num_classes, kernel_initializer="he_uniform")(x), name="resnet")

@@ -52,7 +52,7 @@ class Style:
         if separable:
             x = separable_conv(x, filters, kernel_size, stride, padding=padding, name=f"{name}_conv", **bias)
         else:
-            initializer = {"kernel_initializer": "he_normal"}
+            initializer = {"kernel_initializer": "he_uniform"}
             x = layers.Conv2D(filters, kernel_size, stride, padding, name=f"{name}_conv", **initializer, **bias)(x)
         return norm_layer(x, self.norm, name=f"{name}_norm", **FLAVOURS[self.flavour])
 
