@@ -1,12 +1,17 @@
 """Wide & Deep: each tower by hand, the Adult census, and predictions from raw rows."""
 
+import csv
+import gzip
+import hashlib
+
 import keras
 import numpy as np
 import pytest
 
 import zoo
 from zoo import data
-from zoo.errors import InvalidArgument
+from zoo.data.sets import adult
+from zoo.errors import DataError, InvalidArgument
 from zoo.factory import build
 from zoo.inference import evaluate, predict
 from zoo.training import train
@@ -79,10 +84,10 @@ def test_wrong_arguments(arguments, message):
 
 @pytest.mark.data
 def test_adult_is_read_once_and_for_all(zoo_data):
-    adult = data.load("adult")
-    assert [len(split) for split in adult.splits.values()] == [22_793, 3_256, 6_512]
-    x, y = adult.train.arrays()
-    sizes = adult.arguments
+    found = data.load("adult")
+    assert [len(split) for split in found.splits.values()] == [22_793, 3_256, 6_512]
+    x, y = found.train.arrays()
+    sizes = found.arguments
     assert x["wide"].shape == (22_793, sizes["wide_columns"])
     assert 0 <= x["wide"].min() <= x["wide"].max() < sizes["wide_size"]
     assert x["categories"].max() < sizes["category_size"]
@@ -94,10 +99,30 @@ def test_adult_is_read_once_and_for_all(zoo_data):
 
 
 @pytest.mark.data
+def test_both_forms_of_adult_are_the_same(zoo_data, tmp_path, monkeypatch):
+    """The table with a header holds what the official file does, byte for byte once it is written that way."""
+    path = zoo_data / "adult.csv.gz"
+    if not path.is_file():
+        pytest.skip("needs adult.csv.gz")
+    with gzip.open(path, "rt", encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    official = ("".join(", ".join(row) + "\n" for row in rows) + "\n").encode()
+    assert len(official) == adult.REMOTE.size
+    assert hashlib.sha256(official).hexdigest() == adult.REMOTE.sha256
+    fingerprint = data.load("adult").fingerprint
+    (tmp_path / "adult.data").write_bytes(official)
+    monkeypatch.setenv("ZOO_DATA", str(tmp_path))
+    assert data.load("adult").fingerprint == fingerprint
+    (tmp_path / "adult.data").write_bytes(official[:1000])
+    with pytest.raises(DataError, match="is not the training part of Adult"):
+        data.load("adult")
+
+
+@pytest.mark.data
 def test_learns_adult_and_predicts_from_rows(zoo_data, tmp_path):
     """Briefly, on a part of the rows; the recipe `wide_deep_adult` records over 85.0% in full training."""
-    adult = data.load("adult")
-    some = adult.but(train=adult.train.subset(np.arange(8000)))
+    everyone = data.load("adult")
+    some = everyone.but(train=everyone.train.subset(np.arange(8000)))
     options = {"recipe": "adam(learning_rate=0.002)", "epochs": 2, "batch_size": 128, "quiet": True}
     run = train("wide_deep", some, **options, out=tmp_path / "run", embed_dim=8, widths=(64, 32))
     assert run.metrics["test"]["accuracy"] > 0.83  # the larger group is 75.9%
@@ -112,4 +137,4 @@ def test_learns_adult_and_predicts_from_rows(zoo_data, tmp_path):
     assert [p.label for p in found] == [">50K", "<=50K"]
     pulled = zoo.load(zoo.push(run, "me/adult").ref)  # the statistics of the columns travel in its config
     assert [p.probability for p in predict(pulled, [row, poor])] == pytest.approx([p.probability for p in found])
-    assert pulled.zoo_spec.preprocessing == adult.preprocessing
+    assert pulled.zoo_spec.preprocessing == everyone.preprocessing

@@ -6,7 +6,8 @@ and 3,256 for validation, always the same, stratified by income.
 `adult` asks whether a person earns more than 50,000 dollars. `adult_people` asks for the age, income group and gender
 from the other columns, and leaves `relationship` out, as "Husband" and "Wife" would tell the gender; an option keeps
 it. `fnlwgt` is no property of a person but their weight in the sample, and `education` repeats `education_num` in
-words: the first is left out of both, the words are kept as a category.
+words: the first is left out of both, the words are kept as a category. "?" stands for what is not known, and is a
+category like the others.
 
 Read from the folder `ZOO_DATA` (`adult.data`, or `adult.csv.gz` with a header line), from the cache, or from UCI.
 """
@@ -135,7 +136,7 @@ def _dataset(name, task, labels, declared, x, y, parts, arguments):
 
 
 def _columns():
-    """Returns column name -> list of n values: numbers as floats, the others as strings, "?" as missing."""
+    """Returns column name -> list of n values: numbers as floats, the others as strings, of which "?" is one."""
     path = locate(("adult.data", "adult.csv.gz"), REMOTE, "Adult")
     opener = gzip.open if path.suffix == ".gz" else open
     try:
