@@ -510,7 +510,7 @@ def test_both_forms_of_the_archive_give_the_same_data(archives, monkeypatch):
     [
         ({"min_count": 0}, "`min_count` must be a whole number of at least 1"),
         ({"vocab_size": 3}, "`vocab_size` must be a whole number of at least 4"),
-        ({"subsample": 1.0}, "`subsample` must be a share.*word2vec takes 0.001"),
+        ({"subsample": 1.0}, "`subsample` must be a share.*0.0001 is usual"),
         ({"texts": 41}, "`texts` is more than there are.*has 40"),
         ({"window": 3}, "window"),
     ],

@@ -368,7 +368,7 @@ def check_options(**options):
         if type(value) is not int or value < least:
             raise invalid(f"`{name}` must be a whole number of at least {least}", value)
     if not 0 <= options.get("subsample", 0) < 1:
-        works = "word2vec takes 0.001; 0 keeps every word."
+        works = "For millions of words 0.0001 is usual; 0 keeps every word."
         raise invalid("`subsample` must be a share of the text, at least 0 and below 1", options["subsample"], works)
 
 

@@ -21,7 +21,7 @@ VARIANTS = {"cbow": {}}
 @register("cbow", task="word_embedding", variants=VARIANTS, heads={"logits": {"kind": "candidates"}})
 def cbow(
     *,
-    vocab_size: int = 30000,
+    vocab_size: int = 20000,
     embed_dim: int = 100,
     window: int = 5,
     negatives: int = 5,

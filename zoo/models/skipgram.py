@@ -19,7 +19,7 @@ VARIANTS = {"skipgram": {}}
 @register("skipgram", task="word_embedding", variants=VARIANTS, heads={"logits": {"kind": "candidates"}})
 def skipgram(
     *,
-    vocab_size: int = 30000,
+    vocab_size: int = 20000,
     embed_dim: int = 100,
     window: int = 5,
     negatives: int = 5,

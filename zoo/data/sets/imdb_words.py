@@ -27,9 +27,9 @@ HELD_OUT = 500  # reviews, in each of validation and test
 @dataset("imdb_words", task="word_embedding")
 def imdb_words(
     *,
-    vocab_size: int = 30000,
+    vocab_size: int = 20000,
     min_count: int = 5,
-    subsample: float = 1e-3,
+    subsample: float = 1e-4,
     texts: int = REVIEWS,
     like: dict | None = None,
 ):
