@@ -142,10 +142,10 @@ def _draw(pixels, panels, path):
     from matplotlib.figure import Figure
 
     pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels[..., :3]
-    columns = min(len(panels) + 1, 5)
-    rows = -(-(len(panels) + 1) // columns)
+    rows = -(-(len(panels) + 1) // 7)
+    columns = -(-(len(panels) + 1) // rows)
     figure = Figure(figsize=(2.2 * columns, 2.4 * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).flat
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis in axes:
         axis.axis("off")
     height, width = pixels.shape[:2]
