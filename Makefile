@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+PARALLEL := -n auto --maxprocesses 4 --dist worksteal  # a process needs about 1.5 GB of memory
+NEUTRAL := $(addprefix tests/test_,models.py tricks.py compiled.py training.py tasks.py language.py wgan.py)
 
 .PHONY: demo test lint backends test-backends registry clean
 
@@ -9,7 +11,7 @@ demo: .venv/ready
 	$(BIN)/python -m zoo.demo
 
 test: .venv/ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -20,8 +22,8 @@ lint: .venv/ready
 backends: .venv/backends
 
 test-backends: .venv/backends
-	KERAS_BACKEND=jax $(BIN)/python -m pytest tests/test_models.py tests/test_tricks.py tests/test_compiled.py tests/test_training.py
-	OMP_NUM_THREADS=1 KERAS_BACKEND=torch $(BIN)/python -m pytest tests/test_models.py tests/test_tricks.py tests/test_compiled.py tests/test_training.py
+	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) $(NEUTRAL)
+	OMP_NUM_THREADS=1 KERAS_BACKEND=torch $(BIN)/python -m pytest $(PARALLEL) $(NEUTRAL)
 
 # Rewrites what follows from the code: registry.json and the tables of the README.
 registry: .venv/ready
