@@ -120,7 +120,7 @@ def finetune(model, data, *, recipe=None, freeze=False, data_options=None, **opt
     chosen = read_recipe(recipe or "plain")
     precision = precision_of(options.get("mixed_precision"))
     with _origin(model) as (spec, assets, weights, ref, parent):
-        dataset = load_like(data, spec.preprocessing, assets, **(data_options or {}))
+        dataset = for_model(load_like(data, spec.preprocessing, assets, **(data_options or {})), spec)
         check_task(spec.task, spec.name, dataset)
         arguments = dict(spec.arguments)
         if "num_classes" in arguments and isinstance(dataset.labels, tuple):
