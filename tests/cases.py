@@ -37,6 +37,10 @@ class Case:
 
 CIFAR = {"blocks": (1, 1), "image_shape": (8, 8, 3), "filters": 4, "num_classes": 3}
 IMAGENET = {"blocks": (1, 1), "image_shape": (32, 32, 3), "filters": 4, "num_classes": 3}
+SEPARABLE = {"filters": (4, 6), "image_shape": (8, 8, 3), "num_classes": 3, "drop_rate": 0.0}
+SEPARABLE_PLUS = {"shortcut": "projection", "norm": None, "separable": False, "num_classes": 1}
+SEPARABLE_TEXT = {"vocab_size": 40, "sequence_length": 7, "embed_dim": 6, "filters": (6, 8), "drop_rate": 0.0}
+STEREO = {"backbone": "separable", "image_shape": (8, 8, 1), "filters": 4, "units": 8}
 XCEPTION = {"stem_filters": (6, 8), "entry_filters": (8,), "middle_blocks": 1, "exit_filters": (8, 12, 12)}
 XCEPTION |= {"flavour": "torch", "image_shape": (16, 16, 3), "num_classes": 3}
 VIT = {"image_shape": (8, 8, 1), "patch_size": 4, "embed_dim": 8, "depth": 2, "num_heads": 2, "num_classes": 3}
@@ -113,6 +117,11 @@ CASES = [
         7_173,
         id="xception_dense",
     ),
+    Case("separable", SEPARABLE, (8, 8, 3), (3,), 411),
+    Case("separable", SEPARABLE | SEPARABLE_PLUS, (8, 8, 3), (1,), 865, id="separable_plus"),
+    Case("separable_text", SEPARABLE_TEXT, (7,), (1,), 539),
+    Case("separable_text", SEPARABLE_TEXT | {"norm": "batch", "num_classes": 3}, (7,), (3,), 669, id="separable_norm"),
+    Case("stereo", STEREO, {"left": (8, 8, 1), "right": (8, 8, 1)}, (1,), 37_877),
     Case("vit_tiny", VIT, (8, 8, 1), (3,), 1_971, 5_717_416),
     Case("vit_small", VIT | {"pool": "mean", "num_classes": 1}, (8, 8, 1), (1,), 1_937, 22_050_664),
     Case("vit_base", VIT | {"drop_rate": 0.05, "drop_path_rate": 0.05}, (8, 8, 1), (3,), 1_971, 86_567_656),
@@ -151,6 +160,7 @@ CASES = [
     Case("price", PRICE, OFFER, (1,), 897),
     Case("price_lstm", PRICE, OFFER, (1,), 1_117),
     Case("qa", QA, {"story": (6,), "question": (4,)}, (3,), 3_364, 1_000_052),
+    Case("qa", QA | {"hidden_units": 4}, {"story": (6,), "question": (4,)}, (3,), 3_391, id="qa_hidden"),
     Case("qa_memn2n", MEMORY, {"story": (4, 5), "question": (3,)}, (3,), 360),
     Case("qa_memn2n", MEMORY | LAYER_WISE, {"story": (4, 5), "question": (3,)}, (3,), 300, id="memn2n_layer_wise"),
     Case("siamese", TEXT, {"first": (7,), "second": (7,)}, (1,), 491),

@@ -72,6 +72,22 @@ def test_it_is_two_lstms_and_a_dense_layer():
     np.testing.assert_allclose(found[0], wanted, rtol=1e-4, atol=1e-5)
 
 
+def test_a_hidden_layer_lets_story_and_question_meet():
+    """The book's answers are a sum of what story and question say; a hidden layer's are not."""
+    stories = np.array([[3, 1, 0], [2, 5, 4]], "int32")
+    questions = np.array([[6, 0], [1, 7]], "int32")
+
+    def interaction(**arguments):
+        model = build("qa", vocab_size=9, story_length=3, question_length=2, num_classes=2, **arguments)
+        filled(model)
+        x = {"story": np.repeat(stories, 2, axis=0), "question": np.tile(questions, (2, 1))}
+        found = outputs(model, x).reshape(2, 2, 2)
+        return np.abs(found[0, 0] + found[1, 1] - found[0, 1] - found[1, 0]).max()
+
+    assert interaction() < 1e-5
+    assert interaction(hidden_units=8) > 0.1
+
+
 # The memory network
 
 
@@ -156,6 +172,7 @@ def test_memory_network_shares_what_the_paper_shares():
         ("qa", {"vocab_size": 0}, "`vocab_size` must be a whole number of at least 1"),
         ("qa", {"question_vocab_size": -3}, "`question_vocab_size` must be"),
         ("qa", {"story_units": 0}, "`story_units` must be"),
+        ("qa", {"hidden_units": 0}, "`hidden_units` must be a whole number of at least 1"),
         ("qa", {"drop_rate": 1.0}, "`drop_rate` must be at least 0 and below 1"),
         ("qa_memn2n", {"hops": 0}, "`hops` must be a whole number of at least 1"),
         ("qa_memn2n", {"tying": "adjacant"}, "`tying` must be one of 'adjacent', 'layer_wise'"),

@@ -33,6 +33,7 @@ def qa(
     story_units: int = 32,
     question_embed_dim: int = 32,
     question_units: int = 16,
+    hidden_units: int | None = None,
     drop_rate: float = 0.0,
     num_classes: int = 500,
 ):
@@ -44,6 +45,8 @@ def qa(
         story_length, question_length: tokens of a row, S and Q.
         story_embed_dim, story_units: widths of the story's word vectors and of its LSTM.
         question_embed_dim, question_units: the same of the question.
+        hidden_units: width of a ReLU layer before the answers. The book has none: its answers are a sum of what the
+            story and what the question speak for, so that neither can ask anything of the other.
         drop_rate: dropout of the word vectors.
         num_classes: answers to choose from.
 
@@ -64,4 +67,7 @@ def qa(
         question_length, question_vocab_size, question_embed_dim, question_units, drop_rate, name="question"
     )
     x = layers.Concatenate(name="told_and_asked")([told, asked])  # (B, story_units + question_units)
+    if hidden_units is not None:
+        positive(hidden_units=hidden_units)
+        x = layers.Dense(hidden_units, "relu", name="hidden")(x)
     return keras.Model({"story": story, "question": question}, logits_layer(num_classes)(x), name="qa")
