@@ -121,7 +121,7 @@ def start(model, task=None):
     if task is None:
         task = spec_of(model).task
     task_of(task)
-    plan = Plan(model, model.name, task, heads_of(model))
+    plan = Plan(model, model.name, task, heads_of(model, task))
     if any(head.kind == "critic" for head in plan.heads):
         from zoo.adversarial import game
 
@@ -129,20 +129,24 @@ def start(model, task=None):
     return plan
 
 
-def heads_of(model):
+def heads_of(model, task=None):
     """Returns one `Head` per output of a model, as its builder declared them; undeclared ones are classifiers.
+
+    A language model's classes are those of each step of a sequence; other classifiers have one set for each example.
 
     Raises:
         InvalidArgument: an output's shape does not fit its kind.
     """
-    declared = getattr(getattr(model, "zoo_spec", None), "heads", None) or {}
+    spec = getattr(model, "zoo_spec", None)
+    declared, task = getattr(spec, "heads", None) or {}, task or getattr(spec, "task", None)
     heads = []
     for name, output in zip(model.output_names, model.outputs, strict=True):
         if len(output.shape) < 2 or output.shape[-1] is None:
             raise invalid(f"output {name!r} must have shape (batch, classes)", tuple(output.shape))
         units = output.shape[-1]
         row = declared.get(name, {"kind": "sigmoid" if units == 1 else "softmax", "weight": 1.0})
-        if len(output.shape) > 2 and row["kind"] not in ("softmax", "regression"):
+        by_step = row["kind"] == "regression" or task == "text_generation"
+        if len(output.shape) > 2 and not by_step:
             raise invalid(f"output {name!r} must have shape (batch, classes)", tuple(output.shape))
         heads.append(Head(name, row["kind"], units, row["weight"]))
     return tuple(heads)
