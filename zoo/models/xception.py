@@ -26,6 +26,7 @@ VARIANTS = {
         "entry_filters": (64, 128),
         "middle_blocks": 3,
         "exit_filters": (192, 256, 384),
+        "flavour": "torch",  # whose batch norm settles within the fewer steps of small data
         "image_shape": (32, 32, 3),
         "num_classes": 10,
     },
