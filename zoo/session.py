@@ -101,11 +101,12 @@ class Session:
         training, validation = (s.for_batches(batch_size) for s in (dataset.train, dataset.validation))
         steps = steps_per_epoch(training, batch_size)
         progress = Progress(epochs, steps, self.console)
-        callbacks = [_StopOnNonFinite(), ResetStates(), _Keep(self), progress]
+        callbacks = [_StopOnNonFinite(), ResetStates()]
         if self.spec.task == "image_generation":
             from zoo.generating import SampleGrid
 
             callbacks.append(SampleGrid(self.folder / "samples"))
+        callbacks += [_Keep(self), progress]  # what precedes an epoch's checkpoint is there once that is
         if keras.backend.backend() == "torch":
             callbacks.append(_SeedEpochs(settings["seed"]))
         if self.tensorboard:

@@ -19,12 +19,14 @@ class Task:
     """One task.
 
     Attributes:
-        name: such as "image_classification"; with dashes it is the Hub's pipeline tag where the Hub has one.
+        name: such as "image_classification".
+        tag: the Hub's nearest pipeline tag, or None.
         metric: the measured figure that a result is named by, as `zoo.evaluate` returns it.
         chooses: whether validation data chooses the epoch whose weights are kept; else the last is kept.
     """
 
     name: str
+    tag: str | None
     metric: str = "accuracy"
     chooses: bool = True
 
@@ -32,17 +34,17 @@ class Task:
 TASKS = {
     task.name: task
     for task in (
-        Task("image_classification"),
-        Task("text_classification"),
-        Task("text_pair_classification"),
-        Task("question_answering"),
-        Task("tabular_classification"),
-        Task("attribute_prediction", metric="loss"),
-        Task("price_estimation", metric="mae"),
-        Task("depth_estimation", metric="mae"),
-        Task("text_generation", metric="perplexity"),
-        Task("word_embedding", metric="loss"),
-        Task("image_generation", metric="critic_estimate", chooses=False),
+        Task("image_classification", "image-classification"),
+        Task("text_classification", "text-classification"),
+        Task("text_pair_classification", "text-classification"),
+        Task("question_answering", "question-answering"),
+        Task("tabular_classification", "tabular-classification"),
+        Task("attribute_prediction", None, metric="loss"),
+        Task("price_estimation", "tabular-regression", metric="mae"),
+        Task("depth_estimation", "depth-estimation", metric="mae"),
+        Task("text_generation", "text-generation", metric="perplexity"),
+        Task("word_embedding", "feature-extraction", metric="loss"),
+        Task("image_generation", "unconditional-image-generation", metric="critic_estimate", chooses=False),
     )
 }
 

@@ -10,7 +10,7 @@ import string
 from zoo.errors import UnknownName, invalid
 from zoo.hub.manifest import RUN
 from zoo.registry import find_model
-from zoo.tasks import task_of
+from zoo.tasks import TASKS
 
 _LICENSE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}")
 _SHOWN_LABELS = 40
@@ -46,7 +46,9 @@ def _front_matter(spec, row, license):
     tags = ["keras", "zoo", *([row.family] if row else []), spec.name]
     lines = ["---", "library_name: keras"]
     lines += [f"license: {license}"] if license else []
-    lines += [f"pipeline_tag: {json.dumps(spec.task.replace('_', '-'))}", "tags:"]
+    tag = TASKS[spec.task].tag if spec.task in TASKS else None
+    lines += [f"pipeline_tag: {json.dumps(tag)}"] if tag else []
+    lines.append("tags:")
     lines += [f"- {json.dumps(tag)}" for tag in dict.fromkeys(tags)]
     return [*lines, "---"]
 
@@ -74,7 +76,7 @@ def _model_section(spec, row, parameters):
         rest = len(spec.labels) - _SHOWN_LABELS
         more = f" and {rest:,} more, in `config.json`" if rest > 0 else ""
         lines.append(f"- Labels ({len(spec.labels)}): {shown}{more}")
-    elif task_of(spec.task).metric == "accuracy":
+    elif spec.task not in TASKS or TASKS[spec.task].metric == "accuracy":
         lines.append("- Labels: not given")
     if spec.parent:
         lines.append(f"- Started from: {_code(spec.parent.get('ref') or json.dumps(spec.parent, sort_keys=True))}")
@@ -149,6 +151,27 @@ def _facts(record):
     yield "Duration", _is_number(record.get("seconds")) and _duration(record["seconds"])
 
 
+USES = {  # task -> what to call, and what that is; None: any other task
+    None: (
+        "print(zoo.predict(model, inputs))",
+        "`inputs` are raw: files, arrays, strings, or dicts of several; `model` is a plain `keras.Model` that returns "
+        "logits, or numbers.",
+    ),
+    "text_generation": (
+        'print(zoo.generate(model, "the", length=50))',
+        "`zoo.predict` gives the next words of a text; `model` is a plain `keras.Model` that returns logits.",
+    ),
+    "image_generation": (
+        "images = zoo.generate(model, count=16, seed=0)",
+        "`images` is a uint8 array; `model` is a plain `keras.Model` of generator and critic.",
+    ),
+    "word_embedding": (
+        'print(zoo.nearest(model, "good"))',
+        "`zoo.word_vectors(model)` gives them all, `zoo.export_word2vec(model, path)` writes them for other programs.",
+    ),
+}
+
+
 def card(spec, *, title, reference, parameters, license=None, record=None, picture=None):
     """Returns the text of a model card; the same content gives the same text.
 
@@ -163,7 +186,8 @@ def card(spec, *, title, reference, parameters, license=None, record=None, pictu
     """
     row = _row(spec)
     stated = f"{license}." if license else "Not stated by whoever pushed these weights; ask before using them."
-    use = string.Template('```python\nimport zoo\nmodel = zoo.load("$ref")\nprint(zoo.predict(model, inputs))\n```')
+    call, explained = USES.get(spec.task, USES[None])
+    use = string.Template('```python\nimport zoo\nmodel = zoo.load("$ref")\n$call\n```')
     lines = [
         *_front_matter(spec, row, license),
         "",
@@ -178,10 +202,9 @@ def card(spec, *, title, reference, parameters, license=None, record=None, pictu
         "",
         "## Use",
         "",
-        use.substitute(ref=reference),
+        use.substitute(ref=reference, call=call),
         "",
-        "`inputs` are raw: files, arrays or strings; `model` is a plain `keras.Model` that returns logits. "
-        "Add `@` and a revision to pin the bytes.",
+        f"{explained} Add `@` and a revision to pin the bytes.",
         "",
         "## License",
         "",
