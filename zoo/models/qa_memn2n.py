@@ -36,7 +36,7 @@ def word_weights(tokens, embed_dim, position_encoding):
     """
     words = ops.cast(ops.not_equal(tokens, 0), "float32")  # (..., W)
     count = ops.maximum(ops.sum(words, axis=-1, keepdims=True), 1.0)  # J, (..., 1)
-    place = ops.arange(1, tokens.shape[-1] + 1, dtype="float32") / count  # j/J, (..., W)
+    place = ops.cumsum(ops.ones_like(words), axis=-1) / count  # j/J, (..., W)
     units = ops.arange(1, embed_dim + 1, dtype="float32") / embed_dim  # k/d
     first, second = (1 - place, 1 - 2 * place) if position_encoding else (ops.ones_like(place), ops.zeros_like(place))
     return ops.stack([first * words, second * words], axis=-2), ops.stack([ops.ones_like(units), -units])
