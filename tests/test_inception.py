@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from test_golden import golden_tensor, predict, torch_name
 
-from zoo.errors import InvalidArgument
+import zoo
+from zoo.errors import DataError, InvalidArgument
 from zoo.factory import build, build_empty
 from zoo.hub.convert import keras_applications, timm
 from zoo.models import inception_v3
@@ -114,6 +115,13 @@ def test_switches():
     helped = build_empty("inception_v3", **TINY, aux=True)
     assert helped.zoo_spec.heads["aux_logits"] == {"kind": "softmax", "weight": 0.4}
     assert {w.path for w in model.weights} < {w.path for w in helped.weights}
+
+
+def test_data_with_one_target_does_not_train_two_heads(tmp_path):
+    arguments = TINY | {"pool_filters": (), "image_shape": (8, 8, 1), "num_classes": 10, "aux": True}
+    with pytest.raises(DataError, match="has the outputs logits, aux_logits and digits has targets for one"):
+        zoo.train("inception_small", "digits", epochs=1, out=tmp_path / "run", quiet=True, **arguments)
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_smallest_image_leaves_one_pixel():

@@ -230,6 +230,11 @@ def check_fit(spec, dataset):
         DataError: naming both.
     """
     check_task(spec.task, spec.name, dataset)
+    if len(spec.heads or ()) > 1 and isinstance(dataset.labels, tuple):
+        raise DataError(
+            f"{spec.name} has the outputs {', '.join(spec.heads)} and {dataset.name} has targets for one. "
+            "Build it with one output, or give a Dataset whose targets and labels name each output."
+        )
     wanted = dict(dataset.arguments)
     classes, outputs = wanted.pop("num_classes", None), spec.arguments.get("num_classes")
     if classes is not None and outputs != classes and not (outputs == 1 and classes == 2):
