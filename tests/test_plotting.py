@@ -75,10 +75,20 @@ def test_a_shared_model_is_one_block_that_counts_once():
     model = keras.Model([left, right], keras.layers.Dense(1, name="logits")(both))
     blocks = {b.name: b for b in blocks_of(model)}
     assert blocks["encoder"].calls == 2
-    assert blocks["encoder"].layers == (("Model", 1), ("Subtract", 1))
+    assert blocks["encoder"].layers == (("Model", 1),)
+    assert blocks["difference"].inputs == (2,)
     assert blocks["encoder"].parameters == 15
     assert blocks["encoder"].flops == 2 * 2 * 12
     assert len(blocks["encoder"].inputs) == 2
+
+
+def test_an_auxiliary_head_is_a_block_beside_the_trunk():
+    model = build_empty("inception_small", aux=True)
+    blocks = blocks_of(model)
+    names = [b.name for b in blocks]
+    assert blocks[names.index("aux")].inputs == (names.index("b2"),)
+    assert blocks[names.index("reduction_b")].inputs == (names.index("b2"),)
+    assert [b.name for i, b in enumerate(blocks) if not any(i in c.inputs for c in blocks)] == ["aux", "logits"]
 
 
 def test_blocks_never_read_each_other_in_a_circle():

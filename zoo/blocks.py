@@ -148,6 +148,7 @@ class Grouping:
     def __init__(self, calls):
         self.calls, self.members, self.before, self.of = calls, [], [], {}
         self.named = {}  # name of a block -> its latest group
+        self.weighty = {block_of(c.operation.name) for c in calls if c.is_layer and c.operation.weights}
         for index, call in enumerate(calls):
             group = self._group(call)
             if group is None:
@@ -168,12 +169,14 @@ class Grouping:
             if group is not None and not any(group in self.before[r] for r in read):
                 return group
             standing = "Global" in call.kind or call.operation.name in STANDING or graph_of(call.operation) is not None
-            if call.operation.weights or standing or NUMBERED.match(call.operation.name):
+            if standing or block_of(call.operation.name) in self.weighty or NUMBERED.match(call.operation.name):
                 return None
         last = [r for r in read if read - {r} <= self.before[r]]  # the one that all others lead to
         if not last or (call.is_layer and self.calls[self.members[last[0]][0]].is_input):
             return None
-        return last[0]
+        sources = [self.calls[i].operation for i in call.inputs if self.of[i] == last[0]]
+        shared = len(sources) > len({id(operation) for operation in sources})  # it joins what one layer gave twice
+        return None if shared else last[0]
 
     def _join(self, index, group):
         self.members[group].append(index)

@@ -40,7 +40,8 @@ def plot(model, path=None):
     path = Path(path if path is not None else f"{name}.png")
     kind = path.suffix[1:].lower()
     if kind not in FORMATS:
-        raise invalid("a picture's name must end in .png, .svg or .pdf", str(path), f"Write {path.with_suffix('.png')}.")
+        works = f"Write {path.with_suffix('.png')}."
+        raise invalid("a picture's name must end in .png, .svg or .pdf", str(path), works)
     blocks = blocks_of(model)
     boxes = [_text(block) for block in blocks]
     figure = _figure(blocks, boxes, f"{name}: {model.count_params():,} parameters")
