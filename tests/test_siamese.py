@@ -10,6 +10,7 @@ from zoo import data
 from zoo.errors import DataError, InvalidArgument, UnknownName
 from zoo.factory import build, build_empty
 from zoo.inference import evaluate, predict
+from zoo.models.siamese import in_order
 from zoo.training import train
 
 SIZES = {"vocab_size": 30, "sequence_length": 6, "embed_dim": 5, "units": 8}
@@ -71,6 +72,16 @@ def test_it_compares_what_one_encoder_made_of_both(arguments):
         features = np.concatenate([apart, left * right], axis=1)
     kernel, bias = (keras.ops.convert_to_numpy(w) for w in model.get_layer("logits").weights)
     np.testing.assert_allclose(outputs(model, a, b), features @ kernel + bias, rtol=1e-4, atol=1e-5)
+
+
+def test_a_pair_is_put_in_order():
+    first = np.array([[1, 2, 3], [1, 3, 0], [5, 0, 0], [4, 4, 4], [2, 9, 1]], "int32")
+    second = np.array([[1, 2, 4], [1, 2, 9], [4, 9, 9], [4, 4, 4], [2, 9, 0]], "int32")
+    tensors = [keras.ops.convert_to_tensor(part) for part in (first, second)]
+    small, large = (keras.ops.convert_to_numpy(part).tolist() for part in in_order(*tensors))
+    pairs = list(zip(first.tolist(), second.tolist(), strict=True))
+    assert small == [min(pair) for pair in pairs]
+    assert large == [max(pair) for pair in pairs]
 
 
 def test_both_sentences_share_every_weight():

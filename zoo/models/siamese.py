@@ -16,6 +16,18 @@ from zoo.registry import register
 VARIANTS = {"siamese": {}}
 
 
+def in_order(first, second):
+    """Returns two rows of ids (B, T), the lexicographically smaller one of each pair first.
+
+    What follows is symmetric anyway, but only in exact arithmetic: a compiler may round the two branches differently.
+    """
+    sign = ops.sign(first - second)
+    differs = ops.absolute(sign)
+    is_first_difference = ops.cast(ops.equal(ops.cumsum(differs, axis=1), 1), sign.dtype) * differs
+    swap = ops.greater(ops.sum(sign * is_first_difference, axis=1, keepdims=True), 0)  # (B, 1)
+    return ops.where(swap, second, first), ops.where(swap, first, second)
+
+
 @register("siamese", task="text_pair_classification", variants=VARIANTS)
 def siamese(
     *,
@@ -56,14 +68,14 @@ def siamese(
     average = layers.GlobalAveragePooling1D(name="pool") if pool == "mean" else None
 
     def encode(tokens):
-        """The shared encoder, (B, T) -> (B, U): called twice, so that both sentences meet the same arithmetic."""
+        """The shared encoder, (B, T) -> (B, U)."""
         words = ops.not_equal(tokens, 0)  # (B, T)
         x = lstm(drop(embedding(tokens)), mask=words)
         return average(x, mask=words) if average else x
 
     first = keras.Input((sequence_length,), dtype="int32", name="first")
     second = keras.Input((sequence_length,), dtype="int32", name="second")
-    a, b = encode(first), encode(second)
+    a, b = map(encode, in_order(first, second))
     apart = ops.absolute(a - b)  # (B, U)
     if similarity == "manhattan":
         x = -ops.sum(apart, axis=-1, keepdims=True)  # (B, 1), 0 for equal vectors
