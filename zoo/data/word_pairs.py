@@ -282,7 +282,8 @@ class WordPairs(Split):
         self._order = np.random.default_rng([*self._seed, 0]).permutation(chunks) if draw else np.arange(chunks)
         self._edges = np.concatenate([[0], np.cumsum(self._sizes[self._order])])
         if not self._edges[-1]:
-            raise DataError(worded("the texts hold no two neighbouring words of the vocabulary"))
+            works = "Give more text, or keep every word (subsample=0)."
+            raise DataError(worded("the texts hold, on average, no two neighbouring words to keep", works=works))
         self._lock = threading.Lock()
         self._drawn = functools.lru_cache(maxsize=2)(self._draw_chunk)  # a batch may lie across two
         super().__init__(np.broadcast_to(np.int32(0), (int(self._edges[-1]),)))  # takes no memory
