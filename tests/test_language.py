@@ -3,6 +3,7 @@
 import gzip
 import importlib.util
 import math
+import tomllib
 from pathlib import Path
 
 import keras
@@ -21,6 +22,7 @@ from zoo.factory import build
 from zoo.generation import draw, joined
 from zoo.measuring import ResetStates, measure
 from zoo.recurrent_state import carrying, reset_states, states_of, twin
+from zoo.registry import data_file
 
 TINY = {"vocab_size": 20, "sequence_length": 8, "embed_dim": 6, "units": 7, "initial_range": 0.5}
 FAMILIES = pytest.mark.parametrize("family", ["lstm_lm", "gru_lm"])
@@ -459,3 +461,15 @@ def test_more_film_reviews_than_there_are():
     assert _taken(texts, 3, stream_declaration(8, 20)) == ["a", "good", "film"]
     with pytest.raises(DataError, match=r"5 tokens are left for this part.*Received: 6"):
         _taken(texts, 6, stream_declaration(8, 20))
+
+
+@pytest.mark.data
+def test_the_recorded_model_beats_the_trigram_model(zoo_data):
+    recorded = tomllib.loads(data_file("recipes").joinpath("lstm_lm_imdb.toml").read_text("utf-8"))
+    data = load(recorded["data"])
+    assert recorded["result"]["fingerprint"] == data.fingerprint
+    model = trigram().Trigram(data.train.stream, data.arguments["vocab_size"])
+    for part in ("validation", "test"):
+        stream = getattr(data, part).stream
+        by_trigram = trigram().perplexity(model, stream, data.arguments["sequence_length"], recorded["batch_size"])
+        assert recorded["result"][f"{part}_perplexity"][0] < by_trigram
