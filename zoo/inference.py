@@ -195,8 +195,11 @@ def for_model(dataset, spec):
     """Returns the data as a model of this spec takes it.
 
     Pictures alone can also be what a generator learns to draw; words come with the neighbours and noise asked for;
-    stories come in words or in sentences.
+    stories come in words or in sentences; several outputs of the same classes share the targets of one.
     """
+    kinds = {head["kind"] for head in (spec.heads or {}).values()}
+    if len(spec.heads or ()) > 1 and kinds == {"softmax"} and isinstance(dataset.labels, tuple):
+        return dataset.shared_by(tuple(spec.heads))
     if spec.task == "image_generation" and dataset.task == "image_classification":
         from zoo.data.generation import for_generation
 

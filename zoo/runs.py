@@ -137,6 +137,7 @@ def draw_curves(histories, path, *, title):
             else:
                 axis.plot(epochs, [row[name] for row in rows], color=colour, lw=1.8, marker=mark, label=label)
         own = " (each recipe's own)" if name == "loss" and len(histories) > 1 else ""  # focal loss is not cross-entropy
+        own = " (standardised)" if name.endswith("mae") else own  # as the model is trained; results are in the unit
         axis.set_title(name.replace("_", " ") + own, fontsize=11)
         axis.set_xlabel("epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))

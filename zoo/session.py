@@ -294,4 +294,5 @@ def fingerprint_of(model):
 
 def _worth(row, task):
     """Returns what epochs are compared by: validation accuracy where it names the result, then validation loss."""
-    return row["val_accuracy"] if task.metric == "accuracy" else 0.0, -row["val_loss"]
+    accuracy = row.get("val_accuracy", row.get("val_logits_accuracy", 0.0))  # the latter where there are side heads
+    return accuracy if task.metric == "accuracy" else 0.0, -row["val_loss"]

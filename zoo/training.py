@@ -194,7 +194,8 @@ def _settled(model, chosen, dataset, settings, arguments):
     if "batch_size" in complete and "batch_size" not in arguments:  # of a model that carries state between batches
         arguments = arguments | {"batch_size": settings["batch_size"]}
     complete |= chosen.builder_arguments(builder, variant, arguments)
-    return arguments, for_model(dataset, Spec(name=variant, arguments=complete, task=builder.task))
+    spec = Spec(name=variant, arguments=complete, task=builder.task, heads=builder.heads_for(complete))
+    return arguments, for_model(dataset, spec)
 
 
 def _checked_folder(out, resume):

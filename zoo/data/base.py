@@ -166,6 +166,26 @@ class TreeSplit(Split):
             digest_rows(name, part, self._rows, update)
 
 
+class SharedTargets(Split):
+    """The examples of another split, each with its one target for several outputs alike."""
+
+    def __init__(self, split, heads):
+        self._split, self._heads = split, heads
+        super().__init__(dict.fromkeys(heads, split.labels))
+
+    def inputs(self, indices):
+        return self._split.inputs(indices)
+
+    def subset(self, indices):
+        return SharedTargets(self._split.subset(indices), self._heads)
+
+    def digest(self, update):
+        self._split.digest(update)
+
+    def read_as(self, declared):
+        return SharedTargets(self._split.read_as(declared), self._heads)
+
+
 def taken(tree, rows):
     """Returns some rows of an array, or of each array of a dict."""
     return {k: v[rows] for k, v in tree.items()} if isinstance(tree, dict) else tree[rows]
@@ -287,6 +307,12 @@ class Dataset:
             raise DataError(worded(wrong, received=kinds, works=works))
         splits = {part: split.read_as(declared) for part, split in self.splits.items()}
         return self.but(preprocessing=declared, assets={}, **splits)
+
+    def shared_by(self, heads):
+        """Returns the same data with its one target for each of several outputs, such as auxiliary heads."""
+        splits = {part: SharedTargets(split, heads) for part, split in self.splits.items()}
+        labels = dict.fromkeys(heads, self.labels)
+        return self.but(labels=labels, arguments_given=self.arguments, **splits)
 
     def but(self, **changes):
         """Returns a copy with some fields replaced."""
