@@ -5,8 +5,8 @@
 
 After Srivastava et al., 2015, https://arxiv.org/abs/1507.06228, section 3.1: stochastic gradient descent with momentum
 and a learning rate that decays exponentially, He's initial weights, plain layers of 71 units for as many parameters as
-50 units with gates, whose biases start at -4. Each network gets every learning rate; the summary takes the best of each, by training loss. The
-loss of guessing is ln 10 = 2.303.
+50 units with gates, whose biases start at -4. Each network gets every learning rate; the summary takes the best of
+each, by training loss. The loss of guessing is ln 10 = 2.303.
 """
 
 import argparse
