@@ -160,7 +160,7 @@ CASES = [
     Case("price", PRICE, OFFER, (1,), 897),
     Case("price_lstm", PRICE, OFFER, (1,), 1_117),
     Case("qa", QA, {"story": (6,), "question": (4,)}, (3,), 3_364, 1_000_052),
-    Case("qa", QA | {"hidden_units": 4}, {"story": (6,), "question": (4,)}, (3,), 3_391, id="qa_hidden"),
+    Case("qa", QA | {"hidden_units": 8}, {"story": (6,), "question": (4,)}, (3,), 3_451, id="qa_hidden"),
     Case("qa_memn2n", MEMORY, {"story": (4, 5), "question": (3,)}, (3,), 360),
     Case("qa_memn2n", MEMORY | LAYER_WISE, {"story": (4, 5), "question": (3,)}, (3,), 300, id="memn2n_layer_wise"),
     Case("siamese", TEXT, {"first": (7,), "second": (7,)}, (1,), 491),

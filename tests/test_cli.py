@@ -308,7 +308,7 @@ def test_dry_run_takes_everything_from_the_recipe(capsys, tmp_path, monkeypatch)
 def test_dry_run_takes_no_arguments_from_the_recipe_of_another_model(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shown = printed(capsys, "train", "softmax", "--recipe", "vit_digits-focal-warmup", "--dry-run")
-    assert "model: softmax, 650 weights (650 trainable), input 8x8x1" in shown
+    assert "model: softmax, 650 weights (650 trainable), input image 8x8x1" in shown
     assert "data: digits" in shown
 
 

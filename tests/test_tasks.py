@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
-from zoo import data, tasks
+from zoo import data, registry, tasks
 from zoo.data.base import Dataset, Split, TreeSplit
 from zoo.data.feed import feed
 from zoo.data.preprocessing import check, encode
@@ -27,7 +27,6 @@ TEXT = {"kind": "tokens", "sequence_length": 4, "vocab_size": 9}
 PICTURE = {"kind": "image", "image_shape": [2, 2, 1], "scale": 1.0, "maximum": None}
 
 
-@register("test_people", task="attribute_prediction", variants={"test_people": {}}, heads=HEADS)
 def people(*, vocab_size: int = 9, sequence_length: int = 4, num_groups: int = 3):
     """Builds two inputs and three outputs."""
     words = keras.Input((sequence_length,), dtype="int32", name="words")
@@ -37,6 +36,15 @@ def people(*, vocab_size: int = 9, sequence_length: int = 4, num_groups: int = 3
     x = layers.Dense(16, "relu", name="trunk")(x)
     outputs = {name: layers.Dense(n, name=name)(x) for name, n in (("age", 1), ("income", num_groups), ("sex", 1))}
     return keras.Model({"words": words, "picture": picture}, outputs, name="test_people")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _registered():
+    """Registers the model while these tests run, as other tests count the models that there are."""
+    register("test_people", task="attribute_prediction", variants={"test_people": {}}, heads=HEADS)(people)
+    yield
+    registry._builders.pop("test_people")
+    registry._variants.pop("test_people")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import keras
 
-import zoo.compiled  # noqa: F401  registers its classes with Keras
+import zoo.adversarial
+import zoo.compiled  # noqa: F401  registers its classes with Keras, as the one above does
 from zoo import factory, registry
 from zoo.blocks import blocks_of, rows_of
 from zoo.flops import count_flops

@@ -56,7 +56,7 @@ def models(pattern, task, as_json):
         Column("name"),
         Column("parameters", right=True),
         Column("FLOPs", right=True),
-        Column("input", right=True),
+        Column("input", right=True, fold=True),
         Column("paper", fold=True),
     )
     rows = [
