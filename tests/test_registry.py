@@ -21,7 +21,10 @@ def test_listing_filters_by_pattern_and_task():
     assert zoo.list_models("no*") == []
     assert [r.name for r in zoo.list_tricks("c*")] == ["cosine", "cyclic"]
     assert {r.name for r in zoo.list_tricks(stage="optimizer")} == {"adam", "radam", "sgd"}
-    assert [r.name for r in zoo.list_recipes("*cifar10", task="image_classification")] == ["nin_cifar10", "resnet20_cifar10"]
+    assert [r.name for r in zoo.list_recipes("*cifar10", task="image_classification")] == [
+        "nin_cifar10",
+        "resnet20_cifar10",
+    ]
     assert all(r.paper and r.year and r.parameters and r.flops and r.license for r in zoo.list_models())
 
 
