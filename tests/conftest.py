@@ -47,6 +47,18 @@ def _own_folders(tmp_path, monkeypatch):
     monkeypatch.setenv("ZOO_HUB", str(tmp_path / "zoo-hub"))
 
 
+@pytest.fixture(autouse=True)
+def _own_builders():
+    """Takes back the builders that a test registered, as other tests count the models that there are."""
+    from nets import forget
+
+    from zoo import registry
+
+    before = {builder.family for builder in registry.builders()}
+    yield
+    forget(lambda builder: builder.family not in before and not builder.module.startswith("zoo.models."))
+
+
 def pytest_runtest_setup(item):
     for backend in ("torch", "jax"):
         if item.get_closest_marker(backend) and importlib.util.find_spec(backend) is None:

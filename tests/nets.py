@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from zoo import registry
 from zoo.spec import Spec, attach
 
 
@@ -55,3 +56,15 @@ def texts(n=24, num_classes=2, vocab_size=20, sequence_length=6, seed=0):
 def numpy_weights(model):
     """Returns copies of a model's weights."""
     return [np.array(w) for w in model.get_weights()]
+
+
+def forget(unwanted):
+    """Takes builders that tests registered out of the registry again.
+
+    Args:
+        unwanted: function of a `zoo.registry.Builder` that says which.
+    """
+    for builder in [b for b in registry.builders() if unwanted(b)]:
+        del registry._builders[builder.family]
+        for name in {builder.family, *builder.variants}:
+            del registry._variants[name]

@@ -6,8 +6,9 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from nets import forget
 
-from zoo import data, registry, tasks
+from zoo import data, tasks
 from zoo.data.base import Dataset, Split, TreeSplit
 from zoo.data.feed import feed
 from zoo.data.preprocessing import check, encode
@@ -17,7 +18,7 @@ from zoo.inference import Classes, Number, evaluate, predict
 from zoo.losses import CandidateLoss, CrossEntropy, MeanScore
 from zoo.measuring import ResetStates, log_probabilities, measure
 from zoo.plan import heads_of
-from zoo.recurrent_state import reset_states
+from zoo.recurrent_state import carrying, reset_states
 from zoo.registry import register
 from zoo.spec import Spec, attach
 from zoo.training import train
@@ -43,8 +44,7 @@ def _registered():
     """Registers the model while these tests run, as other tests count the models that there are."""
     register("test_people", task="attribute_prediction", variants={"test_people": {}}, heads=HEADS)(people)
     yield
-    registry._builders.pop("test_people")
-    registry._variants.pop("test_people")
+    forget(lambda builder: builder.family == "test_people")
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +237,7 @@ class Running(Split):
 def stateful_model():
     tokens = keras.Input(batch_shape=(2, 2), dtype="int32", name="tokens")
     x = layers.LSTM(4, stateful=True, return_sequences=True, name="lstm")(layers.Embedding(7, 3, name="words")(tokens))
-    model = keras.Model(tokens, layers.Dense(7, name="logits")(x), name="running")
+    model = carrying(keras.Model(tokens, layers.Dense(7, name="logits")(x), name="running"))
     return attach(model, Spec("running", {"batch_size": 2}, "text_generation"))
 
 
