@@ -236,7 +236,9 @@ class Running(Split):
 
 def stateful_model():
     tokens = keras.Input(batch_shape=(2, 2), dtype="int32", name="tokens")
-    x = layers.LSTM(4, stateful=True, return_sequences=True, name="lstm")(layers.Embedding(7, 3, name="words")(tokens))
+    x = layers.LSTM(4, stateful=True, return_sequences=True, use_cudnn=False, name="lstm")(
+        layers.Embedding(7, 3, name="words")(tokens)
+    )
     model = carrying(keras.Model(tokens, layers.Dense(7, name="logits")(x), name="running"))
     return attach(model, Spec("running", {"batch_size": 2}, "text_generation"))
 
