@@ -1,9 +1,6 @@
 """Three heads that tell of a person: age, income group and gender."""
 
-import keras
-from keras import layers
-
-from zoo.layers.ends import positive
+from zoo.layers.ends import logits_layer, positive
 
 # The book's weights: they bring a squared error of 3 to 5 (age, there) and a cross-entropy of 0.1 (gender) to
 # one size. Ages are standardised here, so their squared error is about 1 at most.
@@ -24,6 +21,5 @@ def attribute_heads(x, num_groups):
         InvalidArgument: `num_groups` is not a positive whole number.
     """
     positive(num_groups=num_groups)
-    full_precision = keras.config.dtype_policy().variable_dtype
     widths = {"age": 1, "income": num_groups, "gender": 1}
-    return {name: layers.Dense(width, dtype=full_precision, name=name)(x) for name, width in widths.items()}
+    return {name: logits_layer(width, name=name)(x) for name, width in widths.items()}

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import layers
 
-from zoo.layers.ends import choice, positive
+from zoo.layers.ends import choice, full_precision, positive
 
 LOSSES = ("negative_sampling", "nce")
 
@@ -42,20 +42,21 @@ def candidate_logits(vector, *, vocab_size, embed_dim, negatives, loss):
         `(inputs, logits)`: the further inputs by name, "candidates" int32 (B, 1 + K) and for "nce" "offset" float32
         (B, 1 + K); and the logits (B, 1 + K), which are of full precision under mixed precision.
     """
-    full_precision = keras.config.dtype_policy().variable_dtype
     candidates = keras.Input((1 + negatives,), dtype="int32", name="candidates")
     contexts = layers.Embedding(vocab_size, embed_dim, embeddings_initializer="zeros", name="contexts")(candidates)
-    scores = layers.Dot(axes=2, dtype=full_precision, name="products")([vector, contexts])  # (B, 1, 1 + K)
+    scores = layers.Dot(axes=2, dtype=full_precision(), name="products")([vector, contexts])  # (B, 1, 1 + K)
 
     def row(name):  # (B, 1 + K)
-        return layers.Reshape((1 + negatives,), dtype=full_precision, name=name)
+        return layers.Reshape((1 + negatives,), dtype=full_precision(), name=name)
 
     if loss == "negative_sampling":
         return {"candidates": candidates}, row("logits")(scores)
     offset = keras.Input((1 + negatives,), dtype="float32", name="offset")
     start = keras.initializers.Constant(-math.log(vocab_size))
-    biases = layers.Embedding(vocab_size, 1, embeddings_initializer=start, dtype=full_precision, name="context_biases")
+    biases = layers.Embedding(
+        vocab_size, 1, embeddings_initializer=start, dtype=full_precision(), name="context_biases"
+    )
     scores = [row("scores")(scores), row("biases")(biases(candidates))]
-    scores = layers.Add(dtype=full_precision, name="log_probabilities")(scores)
-    logits = layers.Subtract(dtype=full_precision, name="logits")([scores, offset])
+    scores = layers.Add(dtype=full_precision(), name="log_probabilities")(scores)
+    logits = layers.Subtract(dtype=full_precision(), name="logits")([scores, offset])
     return {"candidates": candidates, "offset": offset}, logits

@@ -39,8 +39,13 @@ def choice(known, **arguments):
             raise invalid(f"`{name}` must be one of {', '.join(map(repr, known))}", value)
 
 
-def image_input(image_shape):
-    """Returns the input named "image": float32 (B, H, W, C).
+def full_precision():
+    """Returns the dtype of weights, such as "float32", in which heads compute also under mixed precision."""
+    return keras.config.dtype_policy().variable_dtype
+
+
+def image_input(image_shape, name="image"):
+    """Returns the input of images: float32 (B, H, W, C).
 
     Raises:
         InvalidArgument: `image_shape` is not three positive whole numbers.
@@ -51,7 +56,7 @@ def image_input(image_shape):
             image_shape,
             "Grey images have one channel: (28, 28, 1).",
         )
-    return keras.Input(image_shape, name="image")
+    return keras.Input(image_shape, name=name)
 
 
 def image_at_least(side, image_shape):
@@ -69,26 +74,33 @@ def image_at_least(side, image_shape):
         )
 
 
-def token_input(sequence_length):
-    """Returns the input named "tokens": int32 ids (B, T), 0 for the padding at the end of a row.
-
-    Raises:
-        InvalidArgument: `sequence_length` is not a positive whole number.
-    """
-    positive(sequence_length=sequence_length)
-    return keras.Input((sequence_length,), dtype="int32", name="tokens")
-
-
-def logits_layer(num_classes, *, kernel_initializer="glorot_uniform"):
-    """Returns the dense head named "logits"; under mixed precision it computes in full precision.
+def token_input(sequence_length, *, name="tokens", batch_size=None):
+    """Returns the input of token ids: int32 (B, T), 0 for the padding at the end of a row, where rows need any.
 
     Args:
-        num_classes: outputs; 1 is the logit of a binary (sigmoid) classifier.
+        sequence_length: tokens of a row, T.
+        name: of the input.
+        batch_size: B where every batch must have the same size, else None.
+
+    Raises:
+        InvalidArgument: a number is not positive and whole.
+    """
+    positive(sequence_length=sequence_length)
+    if batch_size is not None:
+        positive(batch_size=batch_size)
+    return keras.Input((sequence_length,), batch_size=batch_size, dtype="int32", name=name)
+
+
+def logits_layer(num_classes, *, kernel_initializer="glorot_uniform", name="logits"):
+    """Returns a dense head, of logits or of plain numbers; under mixed precision it computes in full precision.
+
+    Args:
+        num_classes: outputs; 1 is the logit of a binary (sigmoid) classifier, or the number of a regression.
         kernel_initializer: of the head's kernel; its bias starts at zero.
+        name: of the layer, and so of the output.
 
     Raises:
         InvalidArgument: `num_classes` is not a positive whole number.
     """
     positive(num_classes=num_classes)
-    full_precision = keras.config.dtype_policy().variable_dtype
-    return layers.Dense(num_classes, kernel_initializer=kernel_initializer, dtype=full_precision, name="logits")
+    return layers.Dense(num_classes, kernel_initializer=kernel_initializer, dtype=full_precision(), name=name)

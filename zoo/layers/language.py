@@ -4,23 +4,7 @@ import keras
 from keras import layers
 
 from zoo.errors import invalid
-from zoo.layers.ends import positive, rate
-
-
-def stream_input(sequence_length, batch_size):
-    """Returns the input named "tokens": int32 ids (B, T) of running text, without padding.
-
-    Args:
-        sequence_length: tokens of a row, T.
-        batch_size: B where every batch must have the same size, else None.
-
-    Raises:
-        InvalidArgument: a number is not positive and whole.
-    """
-    positive(sequence_length=sequence_length)
-    if batch_size is not None:
-        positive(batch_size=batch_size)
-    return keras.Input((sequence_length,), batch_size=batch_size, dtype="int32", name="tokens")
+from zoo.layers.ends import full_precision, positive, rate, token_input
 
 
 def language_model(
@@ -77,11 +61,10 @@ def language_model(
     options = {"unit_forget_bias": False} if recurrent is layers.LSTM else {}  # it would overrule the initialiser
     if batch_size is not None and keras.backend.backend() == "torch":
         options["use_cudnn"] = False  # the fused kernel keeps the state for its gradient, and Keras overwrites it
-    full_precision = keras.config.dtype_policy().variable_dtype
-    tokens = stream_input(sequence_length, batch_size)
+    tokens = token_input(sequence_length, batch_size=batch_size)
     if tie_weights:
         embedding = layers.ReversibleEmbedding(
-            vocab_size, embed_dim, embeddings_initializer=uniform(), reverse_dtype=full_precision, name="embedding"
+            vocab_size, embed_dim, embeddings_initializer=uniform(), reverse_dtype=full_precision(), name="embedding"
         )
     else:
         embedding = layers.Embedding(vocab_size, embed_dim, embeddings_initializer=uniform(), name="embedding")
@@ -100,10 +83,10 @@ def language_model(
         x = layers.Dropout(drop_rate, name=f"{name}{i}_drop")(x)  # (B, T, U), drawn anew at each word
     if tie_weights:
         logits = embedding(x, reverse=True)
-        logits = layers.Activation("linear", dtype=full_precision, name="logits")(logits)
+        logits = layers.Activation("linear", dtype=full_precision(), name="logits")(logits)
     else:
         head = layers.Dense(
-            vocab_size, kernel_initializer=uniform(), bias_initializer=uniform(), dtype=full_precision, name="logits"
+            vocab_size, kernel_initializer=uniform(), bias_initializer=uniform(), dtype=full_precision(), name="logits"
         )
         logits = head(x)
     return keras.Model(tokens, logits, name=name)

@@ -138,8 +138,7 @@ def aux_head(x, num_classes, conv):
     x = conv(x, 128, 1, name="aux_1")
     x = conv(x, 768, tuple(min(5, side) for side in x.shape[1:3]), 1, "valid", name="aux_2")
     x = layers.GlobalAveragePooling2D(name="aux_pool")(x)
-    full_precision = keras.config.dtype_policy().variable_dtype
-    return layers.Dense(num_classes, dtype=full_precision, name="aux_logits")(x)
+    return logits_layer(num_classes, name="aux_logits")(x)
 
 
 def heads(arguments):

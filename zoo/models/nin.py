@@ -10,7 +10,7 @@ import keras
 from keras import layers
 
 from zoo.errors import invalid
-from zoo.layers.ends import image_at_least, image_input, positive, rate
+from zoo.layers.ends import full_precision, image_at_least, image_input, positive, rate
 from zoo.layers.norms import activated, norm_layer
 from zoo.registry import register
 
@@ -82,7 +82,6 @@ def nin(
             x = conv(x, width, size, norm=norm, activation=activation, name=f"block{i}_{j}")
     if not include_top:
         return keras.Model(image, layers.GlobalAveragePooling2D(name="pool")(x), name="nin")
-    full_precision = keras.config.dtype_policy().variable_dtype
-    x = layers.Conv2D(num_classes, 1, dtype=full_precision, name="class_maps")(x)
-    logits = layers.GlobalAveragePooling2D(dtype=full_precision, name="logits")(x)
+    x = layers.Conv2D(num_classes, 1, dtype=full_precision(), name="class_maps")(x)
+    logits = layers.GlobalAveragePooling2D(dtype=full_precision(), name="logits")(x)
     return keras.Model(image, logits, name="nin")

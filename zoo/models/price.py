@@ -10,8 +10,7 @@ Departures: the book draws this model without a listing, a dense trunk, a recurr
 import keras
 from keras import layers, ops
 
-from zoo.errors import invalid
-from zoo.layers.ends import choice, positive, rate
+from zoo.layers.ends import choice, image_input, logits_layer, positive, rate, token_input
 from zoo.layers.norms import activated, norm_layer
 from zoo.registry import register
 
@@ -72,16 +71,13 @@ def price(
     Raises:
         InvalidArgument: a size is not positive, a rate is outside [0, 1), or a name is unknown.
     """
-    positive(metadata_size=metadata_size, vocab_size=vocab_size, sequence_length=sequence_length)
-    positive(embed_dim=embed_dim, units=units, **{f"filters[{i}]": n for i, n in enumerate(filters)})
+    positive(metadata_size=metadata_size, vocab_size=vocab_size, embed_dim=embed_dim, units=units)
+    positive(**{f"filters[{i}]": n for i, n in enumerate(filters)})
     rate(drop_rate=drop_rate)
     choice(("mean", "lstm"), text=text)
-    if len(image_shape) != 3 or not all(isinstance(n, int) and n > 0 for n in image_shape):
-        works = "Such as (32, 32, 3)."
-        raise invalid("`image_shape` must be (height, width, channels), whole and positive", image_shape, works)
     metadata = keras.Input((metadata_size,), name="metadata")
-    description = keras.Input((sequence_length,), dtype="int32", name="description")
-    picture = keras.Input(image_shape, name="picture")
+    description = token_input(sequence_length, name="description")
+    picture = image_input(image_shape, name="picture")
     said = activated(layers.Dense(units, name="said")(metadata), activation, name=f"said_{activation}")
     written = read(description, vocab_size, embed_dim, text)
     shown = layers.Dense(units, name="shown")(seen(picture, filters, norm, activation))
@@ -89,6 +85,5 @@ def price(
     x = layers.Concatenate(name="joined")([said, written, shown])
     x = activated(layers.Dense(units, name="features")(x), activation, name=f"features_{activation}")
     x = layers.Dropout(drop_rate, name="drop")(x)
-    full_precision = keras.config.dtype_policy().variable_dtype
-    price = layers.Dense(1, dtype=full_precision, name="price")(x)
+    price = logits_layer(1, name="price")(x)
     return keras.Model({"metadata": metadata, "description": description, "picture": picture}, price, name="price")

@@ -8,7 +8,7 @@ Departures: padding is masked, which the book leaves out, and the softmax over t
 import keras
 from keras import layers
 
-from zoo.layers.ends import logits_layer, positive, rate
+from zoo.layers.ends import logits_layer, positive, rate, token_input
 from zoo.registry import register
 
 VARIANTS = {"qa": {}}
@@ -16,7 +16,7 @@ VARIANTS = {"qa": {}}
 
 def encoded(sequence_length, vocab_size, embed_dim, units, drop_rate, *, name):
     """Returns an input of token ids (B, T) and its LSTM's state after the last word, (B, units)."""
-    tokens = keras.Input((sequence_length,), dtype="int32", name=name)
+    tokens = token_input(sequence_length, name=name)
     x = layers.Embedding(vocab_size, embed_dim, mask_zero=True, name=f"{name}_embedding")(tokens)  # (B, T, E)
     x = layers.Dropout(drop_rate, name=f"{name}_drop")(x)
     return tokens, layers.LSTM(units, name=f"{name}_lstm")(x)

@@ -12,7 +12,7 @@ import keras
 from keras import layers, ops
 
 from zoo.errors import invalid
-from zoo.layers.ends import choice, positive
+from zoo.layers.ends import choice, full_precision, positive, token_input
 from zoo.registry import register
 
 VARIANTS = {"qa_memn2n": {}}
@@ -116,7 +116,7 @@ def qa_memn2n(
         works = f"Ids 2 to {num_classes + 1} are the answers: at least {num_classes + 2}, or tying='layer_wise'."
         raise invalid("`vocab_size` leaves no room for the answers", vocab_size, works)
     story = keras.Input((story_length, sentence_length), dtype="int32", name="story")
-    question = keras.Input((question_length,), dtype="int32", name="question")
+    question = token_input(question_length, name="question")
     present = ops.any(ops.not_equal(story, 0), axis=-1)  # (B, N)
     told = ops.sum(ops.cast(present, "int32"), axis=-1, keepdims=True)  # (B, 1)
     age = ops.maximum(told - 1 - ops.arange(story_length), 0)  # (B, N), 0 for the sentence told last
@@ -140,10 +140,9 @@ def qa_memn2n(
         found = ops.squeeze(ops.matmul(ops.expand_dims(weights, 1), remembered(word_out, time_out)), axis=1)
         u = (onward(u) if onward else u) + found  # (B, d)
 
-    precise = keras.config.dtype_policy().variable_dtype
     if tying == "adjacent":
         answers = ops.zeros_like(question[:, :1]) + ops.arange(2, num_classes + 2, dtype="int32")  # (B, num_classes)
-        logits = layers.Dot(axes=(2, 1), dtype=precise, name="logits")([words[-1][1](answers), u])
+        logits = layers.Dot(axes=(2, 1), dtype=full_precision(), name="logits")([words[-1][1](answers), u])
     else:
-        logits = layers.Dense(num_classes, use_bias=False, dtype=precise, name="logits")(u)
+        logits = layers.Dense(num_classes, use_bias=False, dtype=full_precision(), name="logits")(u)
     return keras.Model({"story": story, "question": question}, logits, name="qa_memn2n")

@@ -10,7 +10,7 @@ Departures: the default compares by |a - b| and a * b (Tai et al., 2015, section
 import keras
 from keras import layers, ops
 
-from zoo.layers.ends import choice, logits_layer, positive, rate
+from zoo.layers.ends import choice, logits_layer, positive, rate, token_input
 from zoo.registry import register
 
 VARIANTS = {"siamese": {}}
@@ -58,7 +58,7 @@ def siamese(
     Raises:
         InvalidArgument: a size is not positive, a rate is outside [0, 1), or a word is not one of those above.
     """
-    positive(vocab_size=vocab_size, sequence_length=sequence_length, embed_dim=embed_dim, units=units)
+    positive(vocab_size=vocab_size, embed_dim=embed_dim, units=units)
     rate(drop_rate=drop_rate)
     choice(("last", "mean"), pool=pool)
     choice(("features", "manhattan"), similarity=similarity)
@@ -73,8 +73,8 @@ def siamese(
         x = lstm(drop(embedding(tokens)), mask=words)
         return average(x, mask=words) if average else x
 
-    first = keras.Input((sequence_length,), dtype="int32", name="first")
-    second = keras.Input((sequence_length,), dtype="int32", name="second")
+    first = token_input(sequence_length, name="first")
+    second = token_input(sequence_length, name="second")
     a, b = map(encode, in_order(first, second))
     apart = ops.absolute(a - b)  # (B, U)
     if similarity == "manhattan":

@@ -12,7 +12,7 @@ import keras
 from keras import layers
 
 from zoo.errors import invalid
-from zoo.layers.ends import image_input, positive, rate
+from zoo.layers.ends import image_input, logits_layer, positive, rate
 from zoo.layers.norms import activated
 from zoo.registry import builder_of, register
 
@@ -67,15 +67,13 @@ def stereo(
     """
     positive(filters=filters, units=units)
     rate(drop_rate=drop_rate)
-    image_input(image_shape)  # its check names what works
+    left, right = (image_input(image_shape, name=side) for side in ("left", "right"))
     camera = shared_backbone(backbone, image_shape)
-    left, right = keras.Input(image_shape, name="left"), keras.Input(image_shape, name="right")
     x = layers.Concatenate(name="joined")([camera(left), camera(right)])
     if len(x.shape) == 4:
         x = activated(layers.Conv2D(filters, 1, name="mixed")(x), activation, name=f"mixed_{activation}")
         x = layers.Flatten(name="places")(x)  # (B, h * w * filters)
     x = activated(layers.Dense(units, name="compared")(x), activation, name=f"compared_{activation}")
     x = layers.Dropout(drop_rate, name="drop")(x)
-    full_precision = keras.config.dtype_policy().variable_dtype
-    depth = layers.Dense(1, dtype=full_precision, name="depth")(x)
+    depth = logits_layer(1, name="depth")(x)
     return keras.Model({"left": left, "right": right}, depth, name="stereo")

@@ -14,7 +14,7 @@ import keras
 from keras import layers, ops
 
 from zoo.errors import invalid
-from zoo.layers.ends import choice, image_input, positive
+from zoo.layers.ends import choice, full_precision, image_input, positive
 from zoo.layers.norms import NORMS, activated, norm_layer
 from zoo.registry import register
 
@@ -57,22 +57,20 @@ def generator_of(image_shape, latent_dim, widths, norm):
         over = (2 * heights[i - 1] - heights[i], 2 * breadths[i - 1] - breadths[i])
         if any(over):
             x = layers.Cropping2D(((0, over[0]), (0, over[1])), name=f"generator_crop{i}")(x)
-    full_precision = keras.config.dtype_policy().variable_dtype
-    image = layers.Activation("tanh", dtype=full_precision, name="generator_image")(x)
+    image = layers.Activation("tanh", dtype=full_precision(), name="generator_image")(x)
     return keras.Model(noise, image, name="generator")
 
 
 def critic_of(image_shape, widths, norm):
     """Image (B, H, W, C) -> score (B, 1), any number, by convolutions of stride 2."""
-    image = x = keras.Input(image_shape, name="critic_image")
+    image = x = image_input(image_shape, name="critic_image")
     for i, filters in enumerate(widths, start=1):
         normed = norm if i > 1 else None  # the first layer sees the image as it is, as in DCGAN
         x = layers.Conv2D(filters, KERNEL, 2, "same", use_bias=normed is None, name=f"critic_conv{i}")(x)
         x = norm_layer(x, normed, name=f"critic_norm{i}", epsilon=1e-5, momentum=0.9)
         x = layers.LeakyReLU(0.2, name=f"critic_relu{i}")(x)  # (B, ceil(h / 2), ceil(w / 2), filters)
     x = layers.Flatten(name="critic_features")(x)
-    full_precision = keras.config.dtype_policy().variable_dtype
-    score = layers.Dense(1, use_bias=False, dtype=full_precision, name="critic_score")(x)
+    score = layers.Dense(1, use_bias=False, dtype=full_precision(), name="critic_score")(x)
     return keras.Model(image, score, name="critic")
 
 

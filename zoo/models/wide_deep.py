@@ -11,7 +11,7 @@ import keras
 from keras import layers, ops
 
 from zoo.errors import invalid
-from zoo.layers.ends import positive, rate
+from zoo.layers.ends import full_precision, logits_layer, positive, rate
 from zoo.layers.norms import activated, norm_layer
 from zoo.registry import register
 
@@ -75,7 +75,7 @@ def wide_deep(
         num_classes,
         embeddings_initializer="zeros",
         embeddings_regularizer=keras.regularizers.L2(wide_l2) if wide_l2 else None,
-        dtype=keras.config.dtype_policy().variable_dtype,
+        dtype=full_precision(),
         name="wide_weights",
     )(inputs["wide"])  # (B, W, num_classes)
     wide = ops.sum(wide, axis=1)
@@ -86,7 +86,6 @@ def wide_deep(
         x = layers.Dense(width, use_bias=norm is None, name=f"deep{i}")(x)
         x = activated(norm_layer(x, norm, name=f"deep{i}_norm"), activation, name=f"deep{i}_{activation}")
         x = layers.Dropout(drop_rate, name=f"deep{i}_drop")(x)
-    full_precision = keras.config.dtype_policy().variable_dtype
-    deep = layers.Dense(num_classes, dtype=full_precision, name="deep_logits")(x)
-    logits = layers.Add(dtype=full_precision, name="logits")([wide, deep])
+    deep = logits_layer(num_classes, name="deep_logits")(x)
+    logits = layers.Add(dtype=full_precision(), name="logits")([wide, deep])
     return keras.Model(inputs, logits, name="wide_deep")
