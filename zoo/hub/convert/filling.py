@@ -1,5 +1,7 @@
 """How every converter fills a model: each weight from one foreign tensor, and no tensor left over."""
 
+import re
+
 import numpy as np
 
 from zoo.errors import invalid
@@ -54,15 +56,15 @@ def translated(path, rules, variables):
 
     Args:
         path: of a Keras variable.
-        rules: pairs of a compiled pattern that a whole layer name matches, and a function of the match.
+        rules: dict, pattern that a whole layer name matches -> function of the match; the first that matches counts.
         variables: dict, Keras variable name -> ending of the foreign name, its separator included.
 
     Raises:
         InvalidArgument: no rule knows the layer.
     """
     layer, _, variable = path.rpartition("/")
-    for pattern, name in rules:
-        match = pattern.fullmatch(layer)
+    for pattern, name in rules.items():
+        match = re.fullmatch(pattern, layer)
         if match:
             return name(match) + variables[variable]
     raise invalid("this model has a weight that the foreign format does not know", path)

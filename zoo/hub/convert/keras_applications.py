@@ -93,8 +93,7 @@ def name_map(model):
     if (family, version) not in RULES:
         known = ", ".join(dict.fromkeys(name for name, _ in RULES))
         raise invalid("keras.applications' names are not known for this family", family, f"They are for {known}.")
-    rules = [(re.compile(pattern), name) for pattern, name in RULES[family, version].items()]
-    return {w.path: translated(w.path, rules, VARIABLES) for w in model.weights}
+    return {w.path: translated(w.path, RULES[family, version], VARIABLES) for w in model.weights}
 
 
 def load(model, application):

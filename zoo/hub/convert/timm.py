@@ -4,8 +4,6 @@ torchvision's residual networks and Inception-v3 have the same tensor names and 
 read here, no file and no PyTorch: `tensors` may come from a safetensors file.
 """
 
-import re
-
 import numpy as np
 
 from zoo.errors import invalid
@@ -94,8 +92,7 @@ def name_map(model):
     family = find_model(spec_of(model).name).family
     if family not in RULES:
         raise invalid("timm's names are not known for this family", family, f"They are for {', '.join(RULES)}.")
-    rules = [(re.compile(pattern), name) for pattern, name in RULES[family].items()]
-    return {w.path: WHOLE.get(w.path) or translated(w.path, rules, VARIABLES) for w in model.weights}
+    return {w.path: WHOLE.get(w.path) or translated(w.path, RULES[family], VARIABLES) for w in model.weights}
 
 
 def load(model, tensors):

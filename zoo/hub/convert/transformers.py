@@ -45,8 +45,7 @@ def name_map(model):
     Raises:
         InvalidArgument: the model holds a weight that transformers' does not have.
     """
-    rules = [(re.compile(pattern), name) for pattern, name in VIT.items()]
-    return {w.path: WHOLE.get(w.path) or translated(w.path, rules, VARIABLES) for w in model.weights}
+    return {w.path: WHOLE.get(w.path) or translated(w.path, VIT, VARIABLES) for w in model.weights}
 
 
 def load(model, tensors, *, layer_norm_eps=1e-12):
