@@ -163,8 +163,19 @@ def test_what_is_no_table_of_pairs(tmp_path):
     path.write_text("left\tright\tverdict\na\tb\tyes\na\tb\n")
     with pytest.raises(DataError, match="line 3: 2 fields where there should be 3"):
         data.load(path, **columns)
+    path.write_text("left\tright\tverdict\na\t \tyes\na\tb\tno\nb\tb\tNaN\n")
+    with pytest.raises(DataError, match=r"2 rows lack text or label, the first \(text\) at line 2"):
+        data.load(path, **columns)
+    with pytest.raises(InvalidArgument, match="`first`, `second` and `label` must all be column names or all be num"):
+        data.load(path, **columns | {"label": 2})
     with pytest.raises(UnknownName, match=r"no argument of data set .* named 'secnod'"):
         data.load(path, first="left", secnod="right")
+
+
+def test_ratings_of_pairs_are_sorted_as_numbers(tmp_path):
+    path = tmp_path / "alike.tsv"
+    path.write_text("first\tsecond\tlabel\n" + "".join(f"a film\tthe film\t{i % 11}\n" for i in range(110)))
+    assert data.load(path, first="first").labels == tuple(map(str, range(11)))
 
 
 def test_trained_and_asked(tmp_path):

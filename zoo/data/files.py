@@ -1,19 +1,13 @@
 """Arrays in memory, `.npz` files of arrays, and `.csv`/`.tsv` files of texts with labels, as data sets."""
 
-import csv
-import gzip
 import zipfile
 import zlib
 from pathlib import Path
 
 import numpy as np
 
-from zoo.data import base, checks, preprocessing
+from zoo.data import base, checks, labelled, preprocessing
 from zoo.errors import DataError, invalid, nearest, unknown, worded
-
-MAX_FIELD = 1 << 24  # characters of one field of a table
-MISSING = ("", "nan", "na", "null", "none", "n/a")
-
 
 # Arrays
 
@@ -225,25 +219,13 @@ def load_npz(
     if kinds == {"U"}:
         if labels is None:
             labels = tuple(str(n) for n in np.unique(arrays["y_train"]))
-        numbers = {label: i for i, label in enumerate(labels)}
         for key in [k for k in arrays if k.startswith("y_")]:
-            arrays[key] = _numbered(arrays[key].tolist(), numbers, f"{path.name}: {key}")
+            arrays[key] = labelled.numbered(arrays[key].tolist(), labels, f"{path.name}: {key}")
     if task == "text_classification" and arrays["x_train"].dtype.kind == "U":
         arrays |= {key: arrays[key].tolist() for key in arrays if key.startswith("x_")}
     shares = {"validation_share": validation_share, "test_share": test_share, "seed": seed}
     name = path.name.removesuffix(".npz")
     return from_arrays(**arrays, task=task, labels=labels, name=name, maximum=maximum, **shares)
-
-
-def _numbered(values, numbers, where):
-    """Returns class numbers of class names."""
-    for i, value in enumerate(values):
-        if value not in numbers:
-            works = "Every class needs training examples."
-            raise DataError(
-                worded(f"{where} holds a class that train lacks, first at index {i}", received=value, works=works)
-            )
-    return np.array([numbers[v] for v in values])
 
 
 # .csv and .tsv
@@ -280,96 +262,8 @@ def load_table(
     Raises:
         DataError: a column or field is missing, a row is ragged, a byte is not UTF-8, ...; the message gives the line.
     """
-    paths = {"train": Path(path)}
-    paths |= {part: Path(p).expanduser() for part, p in (("validation", validation), ("test", test)) if p is not None}
-    rows = {part: _rows(p, text, label) for part, p in paths.items()}
-    values = {value for _, value in rows["train"]}
-    names = sorted(values, key=lambda v: (0, int(v), v) if v.removeprefix("-").isdecimal() else (1, 0, v))
-    if len(names) > max(2, len(rows["train"]) // 2):
-        works = "A class needs several examples. Is this the right column?"
-        counts = f"{len(names):,} different labels in {len(rows['train']):,} rows"
-        wrong = f"column {label!r} of {paths['train'].name} has {counts}"
-        raise DataError(worded(wrong, works=works))
-    numbers = {value: i for i, value in enumerate(names)}
-    y = {part: _numbered([v for _, v in found], numbers, paths[part].name) for part, found in rows.items()}
-    checks.classes(y["train"], names)
-    name = paths["train"].name
-    for ending in (".gz", ".csv", ".tsv"):
-        name = name.removesuffix(ending)
-    source = f"Table {paths['train'].name!r}: {sum(map(len, rows.values())):,} texts."
-    texts = {part: [t for t, _ in found] for part, found in rows.items()}
+    name, names, texts, y = labelled.load_rows(path, validation, test, text=text, label=label)
+    source = f"Table {Path(path).name!r}: {sum(map(len, y.values())):,} texts."
+    texts = {part: [content for (content,) in rows] for part, rows in texts.items()}
     shares = (validation_share, test_share, seed)
-    return _texts(name, tuple(names), texts, y, shares, (vocab_size, sequence_length, keep), source, like)
-
-
-def _lines(path, counter):
-    """Yields the lines of a file as text, counting them in `counter[0]`."""
-    opener = gzip.open if path.name.endswith(".gz") else open
-    with opener(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            counter[0] = number
-            try:
-                decoded = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                works = "Save the file as UTF-8."
-                shown = line[max(0, error.start - 10) : error.end + 10]
-                raise DataError(
-                    worded(f"{path.name}, line {number}: not UTF-8", received=shown, works=works)
-                ) from error
-            yield decoded
-
-
-def _rows(path, text, label):
-    """Returns `(text, label)` of every row of a table."""
-    if isinstance(text, int) != isinstance(label, int):
-        works = "Two names for a file with a header, two numbers from 0 for a file without."
-        raise invalid("`text` and `label` must both be column names or both be numbers", (text, label), works)
-    if not path.is_file():
-        raise DataError(worded("no such file", received=str(path)))
-    tabs = ".tsv" in path.suffixes
-    counter, rows, missing = [0], [], []
-    csv.field_size_limit(MAX_FIELD)
-    style = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {"strict": True}
-    try:
-        reader = csv.reader(_lines(path, counter), **style)
-        header = None if isinstance(text, int) else next(reader, None)
-        at = None
-        for row in reader:
-            if not row:
-                continue
-            if at is None:
-                at = (text, label) if header is None else tuple(_column(path, header, name) for name in (text, label))
-                width = len(row) if header is None else len(header)
-                if header is None and not all(0 <= i < width for i in at):
-                    raise DataError(worded(f"{path.name} has columns 0 to {width - 1}", received=at))
-            if len(row) != width:
-                works = "Quote fields that hold commas or line breaks." if not tabs else "Replace tabs within a field."
-                wrong = f"{path.name}, line {counter[0]}: {len(row)} fields where there should be {width}"
-                raise DataError(worded(wrong, works=works))
-            content, value = row[at[0]], row[at[1]].strip()
-            if not content.strip() or value.lower() in MISSING:
-                missing.append((counter[0], "text" if not content.strip() else "label"))
-            rows.append((content, value))
-    except (csv.Error, OSError, EOFError, zlib.error) as error:
-        raise DataError(worded(f"{path.name}, line {counter[0]}: the file cannot be read ({error})")) from error
-    if missing:
-        line, what = missing[0]
-        works = "Remove or complete these rows."
-        raise DataError(
-            worded(
-                f"{path.name}: {len(missing):,} rows lack text or label, the first ({what}) at line {line}", works=works
-            )
-        )
-    if not rows:
-        raise DataError(worded(f"{path.name} holds no rows", works="It needs a header and one row per example."))
-    return rows
-
-
-def _column(path, header, name):
-    names = [h.strip() for h in header]
-    if name not in names:
-        works = (
-            "Columns: " + ", ".join(names) + "; choose with text=... and label=..., by number if there is no header."
-        )
-        raise DataError(worded(f"{path.name} has no column {name!r}", name=name, known=names, works=works))
-    return names.index(name)
+    return _texts(name, names, texts, y, shares, (vocab_size, sequence_length, keep), source, like)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.data import base, checks, preprocessing
-from zoo.data.files import _numbered, _rows, check_text_options
+from zoo.data import base, labelled, preprocessing
+from zoo.data.files import check_text_options
 from zoo.errors import DataError, worded
 
 INPUTS = ("first", "second")
@@ -43,30 +43,14 @@ def load_pairs(
     Raises:
         DataError: a column or field is missing, a row is ragged, a byte is not UTF-8, ...; the message gives the line.
     """
-    paths = {"train": Path(path)}
-    paths |= {part: Path(p).expanduser() for part, p in (("validation", validation), ("test", test)) if p is not None}
-    pairs, values = {}, {}
-    for part, p in paths.items():
-        left, right = (_rows(p, column, label) for column in (first, second))
-        pairs[part] = [(a, b) for (a, _), (b, _) in zip(left, right, strict=True)]
-        values[part] = [value for _, value in left]
-    names = tuple(sorted(set(values["train"])))
-    if len(names) > max(2, len(values["train"]) // 2):
-        counts = f"{len(names):,} different labels in {len(values['train']):,} rows"
-        works = "A class needs several examples. Is this the right column?"
-        raise DataError(worded(f"column {label!r} of {paths['train'].name} has {counts}", works=works))
-    numbers = {value: i for i, value in enumerate(names)}
-    y = {part: _numbered(found, numbers, paths[part].name) for part, found in values.items()}
-    checks.classes(y["train"], names)
+    columns = {"first": first, "second": second, "label": label}
+    name, names, pairs, y = labelled.load_rows(path, validation, test, **columns)
     places = {part: base.TreeSplit(np.arange(len(rows)), rows) for part, rows in y.items()}
     chosen = {}
     for part, split in base.completed(places, validation_share, test_share, seed).items():
         origin = pairs.get(part, pairs["train"])
         chosen[part] = [origin[i] for i in split.inputs(np.arange(len(split)))], split.labels
-    name = paths["train"].name
-    for ending in (".gz", ".csv", ".tsv"):
-        name = name.removesuffix(ending)
-    source = f"Table {paths['train'].name!r}: {sum(map(len, pairs.values())):,} pairs of texts."
+    source = f"Table {Path(path).name!r}: {sum(map(len, pairs.values())):,} pairs of texts."
     return pair_dataset(name, names, chosen, (vocab_size, sequence_length, keep), source, like)
 
 
