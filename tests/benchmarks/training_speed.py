@@ -1,4 +1,4 @@
-"""Training and building speed of our convnets beside the same networks of `keras.applications`, as ratios.
+"""Training speed of our convnets beside the same networks of `keras.applications`, as ratios.
 
     python tests/benchmarks/training_speed.py xception --rounds 10
     python tests/benchmarks/training_speed.py resnet50 inception_v3 --batch-size 8 --threads 2
@@ -6,10 +6,10 @@
 Both networks live in one process and take turns, step by step, so that other work on the machine slows both alike; what
 is printed is the median over the rounds of the ratio within a round. Ratios of processor time are steadier than those
 of wall time on a shared machine, and are what they would be on an idle one where all threads are busy.
+`build_time.py` measures building.
 """
 
 import argparse
-import gc
 import statistics
 import time
 
@@ -24,40 +24,24 @@ APPLICATIONS = {
 }
 
 
-def clocks():
-    return time.perf_counter(), time.process_time()
-
-
-def ratios(ours, theirs):
-    """Returns the median over the rounds of their wall and processor times by ours: above 1, ours is faster."""
-    pairs = list(zip(ours, theirs, strict=True))
-    return [statistics.median(t[i] / o[i] for o, t in pairs) for i in (0, 1)]
-
-
 def timed(function):
-    wall, processor = clocks()
-    result = function()
-    end_wall, end_processor = clocks()
-    return result, (end_wall - wall, end_processor - processor)
+    """Returns the (wall, processor) seconds that a call takes."""
+    wall, processor = time.perf_counter(), time.process_time()
+    function()
+    return time.perf_counter() - wall, time.process_time() - processor
 
 
-def builders(name):
-    """Returns two functions that build our network and theirs, both of flavour "keras", without weights to read."""
+def contestants(name):
+    """Returns our network and theirs, both of flavour "keras", without weights to read."""
     from zoo.factory import build
 
     application = getattr(keras.applications, APPLICATIONS[name])
-    return (lambda: build(name, flavour="keras")), (lambda: application(weights=None, classifier_activation=None))
+    return build(name, flavour="keras"), application(weights=None, classifier_activation=None)
 
 
 def compare(name, batch_size, rounds):
-    """Prints the ratios of one network."""
-    ours, theirs = builders(name)
-    built, models = [], []
-    for i in range(4):  # the first two builds pay for what the process does once
-        models, times = zip(*(timed(build) for build in (ours, theirs)), strict=True)
-        built += [times] * (i > 0)
-        gc.collect()
-    building = ratios([o for o, _ in built], [t for _, t in built])
+    """Prints the ratios of one network: above 1, ours is faster."""
+    models = contestants(name)
     rng = np.random.default_rng(0)
     x = rng.random((batch_size, *models[0].input_shape[1:]), dtype="float32")
     y = rng.integers(1000, size=batch_size)
@@ -65,14 +49,12 @@ def compare(name, batch_size, rounds):
         model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         for _ in range(2):
             model.train_on_batch(x, y)
-    steps = []
-    for _ in range(rounds):
-        steps.append([timed(lambda m=m: m.train_on_batch(x, y))[1] for m in models])
-    training = ratios([o for o, _ in steps], [t for _, t in steps])
+    steps = [[timed(lambda m=m: m.train_on_batch(x, y)) for m in models] for _ in range(rounds)]
+    wall, processor = (statistics.median(theirs[i] / ours[i] for ours, theirs in steps) for i in (0, 1))
     best = [batch_size / min(step[i][0] for step in steps) for i in (0, 1)]
     print(
-        f"{name}: trains {training[0]:.2f} times as fast ({training[1]:.2f} by processor time; best step {best[0]:.2f} "
-        f"against {best[1]:.2f} images/s), builds {building[0]:.2f} times as fast ({building[1]:.2f})",
+        f"{name}: trains {wall:.2f} times as fast ({processor:.2f} by processor time; best step {best[0]:.2f} "
+        f"against {best[1]:.2f} images/s)",
         flush=True,
     )
 
