@@ -20,15 +20,16 @@ def test_a_vit_is_its_stem_its_blocks_and_its_head():
     assert len(groups) == 4
     assert set(groups[0]) == {"patch_embedding", "class_token", "position_embedding"}
     for i in (1, 2):
-        assert groups[i] and all(name.startswith(f"block{i}_") for name in groups[i])
-    assert groups[3][-1] == "logits" and all("block" not in name for name in groups[3])  # a last norm too
+        assert {name.partition("_")[0] for name in groups[i]} == {f"block{i}"}
+    assert groups[3][-1] == "logits"
+    assert not any(name.startswith("block") for name in groups[3])  # a last norm stands with the head
 
 
 def test_a_resnet_is_its_stem_its_units_and_its_head():
     groups = weighty(zoo.build("resnet20"))
     units = [f"stage{s}_block{b}" for s in (1, 2, 3) for b in (1, 2, 3)]
     for group, start in zip(groups, ("stem", *units, "logits"), strict=True):
-        assert group and all(name.startswith(start) for name in group)
+        assert [name for name in group if name.startswith(start)] == group != []
 
 
 @pytest.mark.parametrize(
