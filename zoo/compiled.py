@@ -1,5 +1,6 @@
 """The compiled model: a Functional `keras.Model` whose recipe acts in `fit` and survives saving."""
 
+import functools
 import warnings
 
 import keras
@@ -7,8 +8,10 @@ import numpy as np
 
 from zoo.averages import own_buffers
 from zoo.data.checks import finite, first_bad
-from zoo.errors import DataError, invalid
-from zoo.objectives import Recorder, Step
+from zoo.errors import DataError, RecipeWarning, invalid
+from zoo.metrics import ClassAccuracy
+from zoo.objectives import Recorder, Step, called_as
+from zoo.optimizers import optimizer_of
 from zoo.recipes import recipe
 from zoo.recurrent_state import states_of
 from zoo.schedules import BoundSchedule
@@ -28,7 +31,10 @@ class ZooModel(keras.Model):
         self._plan = None
         self._recorder = None
         self._recipe_options = {}
-        self._seeds = []  # of objectives that draw random numbers; tracked, and so saved and restored
+        self._made = None  # the recipe's callbacks for the next `fit`, where somebody asked for them before
+        # Of the plan; tracked, and so saved and restored:
+        self._seeds = []  # of objectives that draw random numbers
+        self._extras = []  # layers that are trained or kept beside the model's own
 
     @classmethod
     def of(cls, model, chosen, *, task=None, **options):
@@ -59,11 +65,13 @@ class ZooModel(keras.Model):
         """Compiles with a recipe; `options` are those of `keras.Model.compile`, such as `jit_compile`."""
         chosen = recipe(chosen)
         plan = chosen.plan(self, task=self.zoo_spec.task)
+        for line in plan.cautions:
+            warnings.warn(line, RecipeWarning, stacklevel=3)
         losses = {h.name: _loss(plan, h) for h in plan.heads}
         metrics = {h.name: _metrics(h) for h in plan.heads}
         single = len(losses) == 1
         super().compile(
-            optimizer=_optimizer(plan),
+            optimizer=optimizer_of(plan, self),
             loss=next(iter(losses.values())) if single else losses,
             loss_weights=None if single else {h.name: h.weight for h in plan.heads},
             metrics=next(iter(metrics.values())) if single else metrics,
@@ -71,13 +79,21 @@ class ZooModel(keras.Model):
         )
         self._recipe, self._plan, self._recipe_options = chosen, plan, options
         self._recorder = Recorder(plan.watched)
-        self._seeds.clear()  # of the recipe before, if there was one
-        self._seeds.extend(found.seeds for found in plan.objective if hasattr(found, "seeds"))
+        for kept in (self._seeds, self._extras):
+            kept.clear()  # of the recipe before, if there was one
+        acting = [a for a in (plan.perturb, *plan.objective, plan.bound) if hasattr(a, "seeds")]
+        self._seeds.extend(a.seeds for a in acting)
+        self._extras.extend(plan.extras)
         self.zoo_spec = self.zoo_spec.but(recipe=chosen.exact)
+        if plan.head_kind is not None:
+            heads = {h.name: {"kind": h.kind, "weight": h.weight} for h in plan.heads}
+            self.zoo_spec = self.zoo_spec.but(heads=heads)
 
     def compile(self, *args, **kwargs):
         """Compiles as any Keras model; this replaces the recipe, if there is one."""
-        self._recipe = self._plan = self._recorder = None
+        self._recipe = self._plan = self._recorder = self._made = None
+        self._seeds.clear()
+        self._extras.clear()
         if getattr(self, "zoo_spec", None):
             self.zoo_spec = self.zoo_spec.but(recipe=None)
         super().compile(*args, **kwargs)
@@ -87,13 +103,16 @@ class ZooModel(keras.Model):
     def call(self, inputs, training=None, mask=None):
         if not (training and self._recorder):
             return super().call(inputs, training=training, mask=mask)
-        with self._recorder.recording():
+        still = {layer: functools.partial(_as_in_inference, layer.call) for layer in self._plan.inference_layers}
+        with called_as(still), self._recorder.recording():
             return super().call(inputs, training=training, mask=mask)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         loss = super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
         if training and self._plan is not None:
-            step = Step(self, self._recorder, loss, x, y, sample_weight)
+            step = Step(self, self._recorder, loss, x, y, sample_weight, y_pred)
+            if self._plan.perturb is not None:
+                loss = step.move_weights(self._plan.perturb(step))
             for objective in self._plan.objective:
                 loss = objective(step, loss)
             self._recorder.outputs = {}
@@ -117,17 +136,37 @@ class ZooModel(keras.Model):
         check_arrays(self, x, y, "training")
         if isinstance(kwargs.get("validation_data"), (tuple, list)):
             check_arrays(self, *kwargs["validation_data"][:2], "validation")
+        for check in self._plan.before_fit:
+            check(self)
+        if isinstance(x, np.ndarray):
+            size = batch_size or 32
+            for line in self.complaints(size, -(-len(x) // size), epochs):
+                warnings.warn(line, RecipeWarning, stacklevel=2)
+        if self._plan.balance is not None and augment:
+            from zoo.balancing import balanced
+
+            x, y, batch_size, kwargs = balanced(self._plan.balance, x, y, batch_size, kwargs)
         if self._plan.augment and augment:
             from zoo.augmentation import augmented
 
             x, y, batch_size, kwargs = augmented(self._plan.augment, x, y, batch_size, kwargs)
-        ours = [make() for make in self._plan.callbacks]
+        ours, self._made = self.recipe_callbacks(), None
         if self.schedule is not None:
             ours.append(_BindSchedule(epochs, kwargs.get("initial_epoch", 0)))
         try:
             return super().fit(x, y, batch_size, epochs, verbose, self._joined(ours, callbacks), **kwargs)
         finally:
             own_buffers(self)
+
+    def complaints(self, batch_size, steps_per_epoch, epochs):
+        """Returns sentences on what of the recipe will not work well in such a `fit`; None is for what is not known."""
+        return [line for at_fit in self._plan.at_fit for line in at_fit(batch_size, steps_per_epoch, epochs)]
+
+    def recipe_callbacks(self):
+        """Returns the recipe's callbacks of the next `fit`, for those who have to restore what they keep."""
+        if self._made is None:
+            self._made = [make() for make in self._plan.callbacks]
+        return self._made
 
     def _joined(self, ours, theirs):
         """Returns the recipe's callbacks before the caller's, whose own list stays as it is."""
@@ -201,31 +240,30 @@ def _outputs(model):
 
 
 def _loss(plan, head):
-    from zoo.losses import CandidateLoss, CrossEntropy, MeanScore
+    from zoo.losses import CandidateLoss, MeanScore
 
     own = {"regression": keras.losses.MeanSquaredError, "candidates": CandidateLoss, "critic": MeanScore}
-    if head.kind in own:
-        return own[head.kind]()
-    make = plan.loss or (lambda head, label_smoothing: CrossEntropy(label_smoothing))
-    return make(head, plan.label_smoothing)
+    loss = own[head.kind]() if head.kind in own else (plan.loss or _cross_entropy)(head, plan.label_smoothing)
+    for wrap in plan.loss_wrappers:
+        loss = wrap(head, loss)
+    return loss
+
+
+def _cross_entropy(head, label_smoothing):
+    from zoo.losses import CrossEntropy, SigmoidCrossEntropy
+
+    return (SigmoidCrossEntropy if head.kind == "sigmoid" else CrossEntropy)(label_smoothing)
 
 
 def _metrics(head):
     """Returns the metrics that training shows of a head."""
-    if head.kind == "sigmoid":
-        return [keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)]  # of logits: a probability of one half
-    return {"softmax": ["accuracy"], "regression": [keras.metrics.MeanAbsoluteError(name="mae")]}.get(head.kind, [])
+    if head.kind in ("softmax", "sigmoid"):
+        return [ClassAccuracy(head.kind)]
+    return [keras.metrics.MeanAbsoluteError(name="mae")] if head.kind == "regression" else []
 
 
-def _optimizer(plan):
-    rate = plan.learning_rate if plan.decay is None else plan.decay(plan.learning_rate)
-    for wrap in plan.wrappers:
-        rate = wrap(rate)
-    options = {} if plan.ema is None else {"use_ema": True, "ema_momentum": plan.ema}
-    optimizer = (plan.optimizer or keras.optimizers.Adam)(learning_rate=rate, **options)
-    if isinstance(rate, BoundSchedule):
-        optimizer.horizon = rate.horizon  # an attribute is tracked: saved, restored, and seen by every backend
-    return optimizer
+def _as_in_inference(call, *args, **kwargs):
+    return call(*args, **(kwargs | {"training": False}))
 
 
 class _BindSchedule(keras.callbacks.Callback):

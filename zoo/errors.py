@@ -30,6 +30,10 @@ class DataError(InvalidArgument):
     """The data cannot be read, or cannot be what the task needs."""
 
 
+class RecipeWarning(UserWarning):
+    """A recipe will run, but tricks in it, or its batch size or duration, are known not to work well."""
+
+
 class IntegrityError(ZooError):
     """Stored bytes are not what their manifest, hash or header says."""
 

@@ -87,6 +87,8 @@ def build(name, *, recipe=None, weights=None, **arguments):
         arguments = chosen.builder_arguments(builder, variant, arguments)
     if weights is None:
         model = build_plain(name, arguments)
+        if chosen is not None:
+            chosen.initialise(model)
     else:
         from zoo.hub import load_into
 

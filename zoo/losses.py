@@ -18,14 +18,20 @@ def one_hot_targets(labels, logits):
     return ops.one_hot(ops.cast(ops.reshape(labels, rows), "int32"), units, dtype=logits.dtype)
 
 
-def smoothed(targets, label_smoothing):
-    """Returns targets with a share spread evenly over the classes (over yes and no when there is one column).
+def smoothed(targets, label_smoothing, independent=False):
+    """Returns targets with a share spread evenly over the classes.
 
     Source: Szegedy et al., 2015, https://arxiv.org/abs/1512.00567, section 7.
+
+    Args:
+        targets: (..., C) in [0, 1].
+        label_smoothing: the share.
+        independent: whether each column is a yes/no question of its own, as a single column always is; the share is
+            then spread over its yes and its no.
     """
     if not label_smoothing:
         return targets
-    classes = targets.shape[-1] if targets.shape[-1] > 1 else 2
+    classes = 2 if independent else max(targets.shape[-1], 2)
     return targets * (1.0 - label_smoothing) + label_smoothing / classes
 
 
@@ -57,6 +63,53 @@ class CrossEntropy(keras.losses.Loss):
 
     def get_config(self):
         return super().get_config() | {"label_smoothing": self.label_smoothing}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class SigmoidCrossEntropy(keras.losses.Loss):
+    """Cross-entropy of C independent yes/no questions, each a sigmoid of its own logit, added up.
+
+    Targets are class numbers (B,) or (B, 1), whose one class is a yes, or (B, C) with any number of yeses.
+
+    They are added up, not averaged, so that an example's gradient by each logit, s(z) - t, is as large as that of a
+    softmax, whatever C is: a learning rate that suits one suits the other. Lin et al. (2017) and Beyer et al. (2020)
+    add up too; `keras.losses.BinaryCrossentropy` averages.
+
+    >>> # logits (0, 0), either class: 2 log 2 = 1.386, where a softmax has log 2
+
+    Args:
+        label_smoothing: share of the target spread over the yes and the no of each question, in [0, 1); with
+            `spread="classes"` over all classes.
+        spread: "answers" or "classes".
+        threshold: None, or a number in [0, 1): targets above it become 1, others 0, before any smoothing.
+    """
+
+    def __init__(
+        self,
+        label_smoothing=0.0,
+        spread="answers",
+        threshold=None,
+        name="sigmoid_cross_entropy",
+        reduction="sum_over_batch_size",
+        dtype=None,
+    ):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.label_smoothing = label_smoothing
+        self.spread = spread
+        self.threshold = threshold
+
+    def call(self, y_true, y_pred):
+        """Returns the loss of each example, shape (B,)."""
+        logits = ops.convert_to_tensor(y_pred)
+        targets = one_hot_targets(y_true, logits)
+        if self.threshold is not None:
+            targets = ops.cast(targets > self.threshold, logits.dtype)
+        targets = smoothed(targets, self.label_smoothing, independent=self.spread == "answers")
+        return ops.sum(ops.binary_crossentropy(targets, logits, from_logits=True), axis=-1)
+
+    def get_config(self):
+        rows = {"label_smoothing": self.label_smoothing, "spread": self.spread, "threshold": self.threshold}
+        return super().get_config() | rows
 
 
 @keras.saving.register_keras_serializable("zoo")

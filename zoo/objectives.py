@@ -36,7 +36,7 @@ class Recorder:
             return
         self.outputs = {}
         calls = {layer: self._recorded(layer) for layer in self.layers}
-        with _called_as(calls):
+        with called_as(calls):
             yield
 
     def _recorded(self, layer):
@@ -50,7 +50,7 @@ class Recorder:
 
 
 @contextlib.contextmanager
-def _called_as(calls):
+def called_as(calls):
     """Runs other functions in place of the `call` of some layers, as long as the block lasts."""
     before = {layer: layer.__dict__.get("call") for layer in calls}
     for layer, function in calls.items():
@@ -70,33 +70,118 @@ class Step:
     Attributes:
         x, y, sample_weight: the batch.
         plain: the plain training loss, a scalar, regularisers included.
+        logits: what the model gave in the plain pass.
     """
 
-    def __init__(self, model, recorder, plain, x, y, sample_weight):
+    def __init__(self, model, recorder, plain, x, y, sample_weight, logits=None):
         self.model = model
         self.plain = plain
         self.x = x
         self.y = y
         self.sample_weight = sample_weight
+        self.logits = logits
         self._recorder = recorder
+        self._offsets = {}
 
     def outputs(self, layers):
         """Returns what `layers` gave in the plain pass; the gradient flows through."""
         return [self._recorder.outputs[layer.name] for layer in layers]
 
-    def loss_on(self, x):
-        """Returns the compiled loss of another training pass, on other inputs, a scalar; updates no state."""
-        mapping = [(v, v.value) for v in self.model.variables]
-        self._recorder.extra_pass = True
+    def loss_on(self, x, *, constant_weights=False):
+        """Returns the compiled loss of another training pass, on other inputs, a scalar; updates no state.
+
+        With `constant_weights` it has gradients by the inputs alone, which costs less.
+        """
+        with self._extra_pass(constant_weights=constant_weights):
+            return self.model._compile_loss(self.y, self.model(x, training=True), self.sample_weight)
+
+    def logits_on(self, x):
+        """Returns the outputs of another training pass, on other inputs; updates no state."""
+        with self._extra_pass():
+            return self.model(x, training=True)
+
+    def move_weights(self, moves):
+        """Takes the plain pass anew at moved weights, where every later pass of this step is then taken too.
+
+        Args:
+            moves: pairs (variable, offset); the offsets are constants, and a gradient by a moved weight is one by its
+                variable.
+
+        Returns:
+            The plain loss there; its regularisers are those of the weights that were not moved.
+        """
+        self._offsets = {id(variable): offset for variable, offset in moves}
+        with self._extra_pass(records=True):
+            self.logits = self.model(self.x, training=True)
+            loss = self.model._compile_loss(self.y, self.logits, self.sample_weight)
+        self.plain = loss + self.penalties()
+        return self.plain
+
+    def weight_gradients(self):
+        """Returns the gradients of the plain loss by the model's trainable variables, in their order, as constants.
+
+        Each is right up to one positive factor for all; zeros for a variable that the loss does not depend on.
+        """
+        variables = self.model.trainable_variables
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            if not tf.executing_eagerly():
+                found = tf.gradients(self.model.optimizer.scale_loss(self.plain), [v.value for v in variables])
+                return [_dense_or_zero(g, v) for g, v in zip(found, variables, strict=True)]
+        if keras.backend.backend() == "torch":
+            import torch
+
+            found = torch.autograd.grad(self.plain, [v.value for v in variables], retain_graph=True, allow_unused=True)
+            return [_dense_or_zero(g, v) for g, v in zip(found, variables, strict=True)]
+        zeros = [ops.zeros(v.shape, v.dtype) for v in variables]
+        return gradient_of(lambda offsets: self._loss_moved_by(variables, offsets) * _scale(offsets), zeros)
+
+    def _loss_moved_by(self, variables, offsets):
+        before, self._offsets = self._offsets, {id(v): o for v, o in zip(variables, offsets, strict=True)}
+        try:
+            return self.loss_on(self.x) + self.penalties()
+        finally:
+            self._offsets = before
+
+    @contextlib.contextmanager
+    def _extra_pass(self, *, constant_weights=False, records=False):
+        given = ops.stop_gradient if constant_weights else lambda value: value
+        mapping = [(v, given(self._moved(v))) for v in self.model.variables]
+        self._recorder.extra_pass = not records
         try:
             with keras.StatelessScope(state_mapping=mapping, initialize_variables=False):
-                return self.model._compile_loss(self.y, self.model(x, training=True), self.sample_weight)
+                yield
         finally:
             self._recorder.extra_pass = False
 
+    def _moved(self, variable):
+        offset = self._offsets.get(id(variable))
+        return variable.value if offset is None else variable.value + ops.cast(offset, variable.value.dtype)
+
+    def float_inputs(self):
+        """Returns the batch's inputs of a floating type.
+
+        Returns:
+            (places, values, at): their positions among the flattened inputs, the tensors, and the function `at(values)`
+            that gives the compiled loss of another training pass in which they have other values.
+        """
+        leaves = keras.tree.flatten(self.x)
+        places = [i for i, leaf in enumerate(leaves) if floating(leaf)]
+        return places, [leaves[i] for i in places], lambda values: self.loss_on(self.with_floats(values))
+
+    def with_floats(self, values):
+        """Returns the batch's inputs with `values` in place of those of a floating type."""
+        leaves, left = keras.tree.flatten(self.x), iter(values)
+        return keras.tree.pack_sequence_as(self.x, [next(left) if floating(leaf) else leaf for leaf in leaves])
+
+    def penalties(self):
+        """Returns what the plain loss holds beside the compiled loss: regularisers and layers' own losses, a scalar."""
+        return sum((ops.cast(ops.sum(loss), self.plain.dtype) for loss in self.model.losses), 0.0)
+
     def loss_with_outputs(self, layers, values):
         """Returns the compiled loss of another training pass, in which `layers` give `values`; updates no state."""
-        with _called_as({x: lambda *_, _value=v, **__: _value for x, v in zip(layers, values, strict=True)}):
+        with called_as({x: lambda *_, _value=v, **__: _value for x, v in zip(layers, values, strict=True)}):
             return self.loss_on(self.x)
 
     def gradients(self, loss, values, again):
@@ -121,6 +206,15 @@ class Step:
 
             return list(torch.autograd.grad(self.plain * _scale(values), values, retain_graph=True)), loss
         return gradient_of(lambda v: again(v) * _scale(v), values), loss
+
+
+def _dense_or_zero(gradient, variable):
+    return ops.zeros(variable.shape, variable.dtype) if gradient is None else ops.stop_gradient(_dense(gradient))
+
+
+def _dense(gradient):
+    """Returns a gradient as a tensor: TensorFlow's for an embedding may name the rows that it touches."""
+    return ops.convert_to_tensor(gradient)
 
 
 def _scale(values):

@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
-from zoo.errors import invalid
+from zoo.errors import invalid, unknown
 from zoo.spec import spec_of
 from zoo.tasks import HEAD_KINDS, task_of
 
@@ -32,40 +32,79 @@ class Plan:
     A field that holds one thing can be set by one trick; two that set it conflict. A field that holds a tuple is
     appended to, so its tricks compose.
 
+    What a trick keeps from step to step is in Keras variables that the compiled model or its optimizer tracks (those
+    of `extras`, of `rate_factors`, of callbacks), so that it is saved, resumed, and seen by every backend.
+
     Attributes:
         model: the `keras.Model`, read by tricks to see what they can act on, never changed.
         heads: one `Head` per output.
-        augment: functions `(images, labels, seeds) -> (images, labels)` run on each training batch in tf.data.
+        tricks: the names of all tricks of the recipe, for what one of them asks of another.
+        head_kind: "softmax" or "sigmoid", what the class heads are turned into, or None.
+        loss_weights: dict, head name -> weight of its loss, for heads whose weight is not the builder's; or None.
+        augment: functions `(x, y, seeds) -> (x, y)` run on each training batch in tf.data.
+        balance: how classes are balanced, an object of `zoo.balancing`, or None.
+        subset: which training examples are used, an object of `zoo.scoring`, or None.
         label_smoothing: share of the target that is spread over all classes.
         loss: function `(Head, label_smoothing) -> keras.losses.Loss`, or None for the head's standard loss.
+        loss_wrappers: functions `(Head, Loss) -> Loss`, applied to the finished loss of each head.
+        perturb: function `step -> [(variable, offset)]`: the plain loss, and every later pass of the step, are taken
+            at weights moved by these; or None.
         objective: functions `(step, loss) -> loss`, run in order in each training step; `step` is a
             `zoo.objectives.Step`.
         watched: layers whose outputs in the plain pass the objectives need.
         bound: function `loss -> loss` that is applied to the finished training loss, or None.
+        inference_layers: layers that run as in inference in training steps too.
+        extras: built `keras.Layer`s beside the model whose variables a trick trains or keeps.
         optimizer: function `(learning_rate, **options) -> keras.optimizers.Optimizer`.
+        optimizer_options: pairs (name, value) of options that every Keras optimizer takes, such as `clipnorm`.
+        optimizer_wrappers: functions `(optimizer, model) -> optimizer`.
+        decay_exempt: whether `weight_decay` leaves out weights of fewer than two dimensions: biases, normalisation.
+        rate_factors: functions `model -> {variable path: factor}` of the learning rate; a factor is a number or a
+            scalar `keras.Variable`.
         learning_rate: the peak rate, which `decay` and `wrappers` shape over the steps.
         decay: function `peak rate -> schedule`, or None for a constant rate.
         wrappers: functions `rate or schedule -> schedule`.
-        ema: momentum of the weights' exponential moving average, or None.
-        callbacks: functions `() -> keras.callbacks.Callback`, called at each `fit`.
+        average: the average of the weights that validation uses and a run keeps, as ("ema", momentum) for one that
+            the optimizer keeps; or None.
+        callbacks: functions `() -> keras.callbacks.Callback`, called at each `fit`; see `zoo.session.Session`.
+        before_fit: functions `model -> None`, called at the start of each `fit`; what they refuse, nothing was done.
+        at_fit: functions `(batch_size, steps_per_epoch, epochs) -> sentences` on what will not work well; the first
+            two are None where they are not known.
+        cautions: sentences on what will not work well whatever the data.
     """
 
     model: object
     name: str
     task: str
     heads: tuple
+    tricks: tuple = ()
+    head_kind: str | None = None
+    loss_weights: dict | None = None
     augment: tuple = ()
+    balance: object = None
+    subset: object = None
     label_smoothing: float = 0.0
     loss: object = None
+    loss_wrappers: tuple = ()
+    perturb: object = None
     objective: tuple = ()
     watched: tuple = ()
     bound: object = None
+    inference_layers: tuple = ()
+    extras: tuple = ()
     optimizer: object = None
+    optimizer_options: tuple = ()
+    optimizer_wrappers: tuple = ()
+    decay_exempt: bool = True
+    rate_factors: tuple = ()
     learning_rate: float = 1e-3
     decay: object = None
     wrappers: tuple = ()
-    ema: float | None = None
+    average: tuple | None = None  # one value for conflicts, though a tuple
     callbacks: tuple = ()
+    before_fit: tuple = ()
+    at_fit: tuple = ()
+    cautions: tuple = ()
 
     def but(self, **changes):
         """Returns a copy with some fields replaced."""
@@ -76,10 +115,30 @@ class Plan:
         return self.but(**{field: (*getattr(self, field), *items)})
 
     def replaced_in(self, other):
-        """Returns the names of the single-valued fields that differ in `other`."""
-        fields = (f.name for f in dataclasses.fields(self))
-        pairs = ((n, getattr(self, n), getattr(other, n)) for n in fields)
-        return [n for n, mine, its in pairs if mine is not its and not isinstance(mine, tuple)]
+        """Returns the names of what one trick alone can set and that differs in `other`: fields, optimizer options."""
+        fields = [f.name for f in dataclasses.fields(self) if f.default != ()]
+        pairs = ((n, getattr(self, n), getattr(other, n)) for n in fields if n != "heads")
+        options = [name for name, _ in other.optimizer_options[len(self.optimizer_options) :]]
+        return [n for n, mine, its in pairs if mine is not its] + options
+
+    def settled(self):
+        """Returns the plan with its heads as `head_kind` and `loss_weights` say.
+
+        Raises:
+            UnknownName: a weight is given for a head that the model does not have.
+        """
+        heads = self.heads
+        if self.head_kind is not None:
+            classes = ("softmax", "sigmoid")
+            turned = {h for h in heads if h.kind in classes and h.units > 1}  # one unit is a yes or no either way
+            heads = [dataclasses.replace(h, kind=self.head_kind) if h in turned else h for h in heads]
+        if self.loss_weights is not None:
+            names = [h.name for h in heads]
+            for name in self.loss_weights:
+                if name not in names:
+                    raise unknown(f"head of model {self.name!r}", name, names)
+            heads = [dataclasses.replace(h, weight=float(self.loss_weights.get(h.name, h.weight))) for h in heads]
+        return self.but(heads=tuple(heads))
 
     def describe(self):
         """Returns one line on what plain training of this model means."""

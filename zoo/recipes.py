@@ -15,7 +15,7 @@ from pathlib import Path
 from zoo.arguments import checked
 from zoo.errors import Conflict, InvalidArgument, UnknownName, invalid, unknown
 from zoo.registry import STAGES, data_file, find_model, find_trick, list_tricks, search, trick_names
-from zoo.spec import spec_of
+from zoo.spec import Spec, spec_of
 
 PLAIN = "plain"
 _LONGEST = 4_000  # characters; a deeper expression than that could exhaust the parser's stack
@@ -68,16 +68,29 @@ class Recipe:
             Conflict: an argument that the caller gave would be overridden.
         """
         changed = dict(arguments)
-        for t in self._stage("builder"):
-            known = checked(f"model {variant!r}", builder.function, arguments, builder.variants[variant])
-            for name, value in t.builder_arguments(variant, known).items():
-                if name in changed and changed[name] != value:
-                    raise Conflict(
-                        f"{t.name} sets `{name}={value!r}` of {variant}, but `{name}={changed[name]!r}` was given too. "
-                        f"Drop one of them."
-                    )
-                changed[name] = value
+        known = checked(f"model {variant!r}", builder.function, arguments, builder.variants[variant])
+        for t, name, value in self._switched(variant, known):
+            if name in changed and changed[name] != value:
+                raise Conflict(
+                    f"{t.name} sets `{name}={value!r}` of {variant}, but `{name}={changed[name]!r}` was given too. "
+                    f"Drop one of them."
+                )
+            changed[name] = value
         return changed
+
+    def _switched(self, variant, known):
+        """Returns (trick, argument, value) of each builder argument that the recipe sets."""
+        switched = {}
+        for t in self._stage("builder"):
+            for name, value in t.builder_arguments(variant, known).items():
+                if name in switched:
+                    first = switched[name][0].name
+                    raise Conflict(
+                        f"{first} and {t.name} both set `{name}` of {variant}. "
+                        f"Keep one of them: write `-{t.name}` or `-{first}`, or leave one out."
+                    )
+                switched[name] = (t, name, value)
+        return list(switched.values())
 
     def plan(self, model, *, task=None):
         """Returns the `Plan` of this recipe for one `keras.Model`.
@@ -92,14 +105,13 @@ class Recipe:
         """
         from zoo.plan import start
 
-        plan, setters = start(model, task), {}
-        for t in self._stage("builder"):
-            built = spec_of(model)
-            for name, value in t.builder_arguments(built.name, built.arguments).items():
-                if built.arguments[name] != value:
-                    works = f"Build it with `zoo.build({built.name!r}, recipe=...)`, or with {name}={value!r}."
-                    raise invalid(f"{t.name} changes how a model is built, and this one is built already", works=works)
-        for t in self._stage(*STAGES[1:]):
+        plan, setters = start(model, task).but(tricks=tuple(t.name for t in self.tricks)), {}
+        built = spec_of(model, default=Spec(plan.name, {}, plan.task))
+        for t, name, value in self._switched(built.name, built.arguments):
+            if built.arguments[name] != value:
+                works = f"Build it with `zoo.build({built.name!r}, recipe=...)`, or with {name}={value!r}."
+                raise invalid(f"{t.name} changes how a model is built, and this one is built already", works=works)
+        for t in self.tricks:
             changed = t.apply(plan)
             for field in plan.replaced_in(changed):
                 if field in setters:
@@ -108,8 +120,20 @@ class Recipe:
                         f"Keep one of them: write `-{t.name}` or `-{setters[field]}`, or leave one out."
                     )
                 setters[field] = t.name
-            plan = changed
-        return plan
+            plan = changed.settled()
+        return plan.adding("cautions", *self.clashes())
+
+    def clashes(self):
+        """Returns a sentence, with reason and source, on each two tricks that compose but are known to clash."""
+        pairs = ((a, b.name, getattr(a, "clashes", {}).get(b.name)) for a in self.tricks for b in self.tricks)
+        return [f"{a.name} with {other}: {reason}" for a, other, reason in pairs if reason]
+
+    def initialise(self, model):
+        """Sets the first values of weights that the recipe's tricks choose, on a model that was built just now."""
+        acting = [t for t in self.tricks if hasattr(t, "initialise")]
+        plan = self.plan(model) if acting else None
+        for t in acting:
+            t.initialise(model, plan)
 
     def compile(self, model, *, task=None, **options):
         """Returns a compiled model that shares the weights of `model`; see `plan` for arguments and errors.
@@ -124,7 +148,8 @@ class Recipe:
         """Returns, in words and numbers, what each term will do to this model; one line per term."""
         plan = self.plan(model, task=task)
         lines = [f"{_written(t, every=False)}: {t.explain(plan)}" for t in self.tricks]
-        return "\n".join([f"{plan.name}: {plan.describe()}", *lines])
+        cautions = [f"caution: {caution}" for caution in plan.cautions]
+        return "\n".join([f"{plan.name}: {plan.describe()}", *lines, *cautions])
 
     def setting(self, name, given=None, default=None):
         """Returns what was given, else what the named recipe says, else the default.

@@ -31,6 +31,7 @@ class Session:
         self.folder, self.console, self.tensorboard = folder, console(quiet), tensorboard
         self.command = None
         self.history, self.best, self.seconds = [], None, 0.0
+        self._callbacks = None
         self.status, self.metrics = "running", {}
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
         spec = model.zoo_spec.but(labels=dataset.labels, preprocessing=dataset.preprocessing)
@@ -91,7 +92,7 @@ class Session:
                 write_atomic(self.folder / name, content)
             write_atomic(self.folder / runs.CONFIG, json.dumps(self.spec.to_json(), indent=1) + "\n")
         self.write()
-        if done < epochs:
+        if done < epochs and not self.stopped_early():
             self.fit(done)
         return self.finish()
 
@@ -101,6 +102,8 @@ class Session:
         training, validation = (s.for_batches(batch_size) for s in (dataset.train, dataset.validation))
         steps = steps_per_epoch(training, batch_size)
         progress = Progress(epochs, steps, self.console)
+        for line in (*self.model.plan.cautions, *self.model.complaints(batch_size, steps, epochs)):
+            say(self.console, "caution: ", line)
         callbacks = [_StopOnNonFinite(), ResetStates()]
         if self.spec.task == "image_generation":
             from zoo.generating import SampleGrid
@@ -113,6 +116,8 @@ class Session:
             callbacks.append(_tensorboard(self.folder / "tensorboard"))
         plan = self.model.plan
         order = {"seed": settings["seed"], "epochs": epochs, "initial_epoch": done, "augment": plan.augment}
+        if plan.balance is not None:
+            order["balance"] = plan.balance
         batches = feed(training, batch_size, **order)
         words = f"{self.spec.name} ({self.model.count_params():,} weights) on {dataset.name}, {self.recipe}"
         say(self.console, "", words, f", {len(dataset.train):,} examples, seed {settings['seed']}")
@@ -191,7 +196,28 @@ class Session:
         """Returns everything that training changes, by a name that is the same when the model is built again."""
         model, optimizer = self.model, self.model.optimizer
         named = {f"model/{i:05d}": v for i, v in enumerate(model.variables)}
-        return named | {f"optimizer/{i:05d}": v for i, v in enumerate(optimizer.variables)}
+        named |= {f"optimizer/{i:05d}": v for i, v in enumerate(optimizer.variables)}
+        for k, callback in enumerate(self.callbacks()):
+            named |= {f"callback{k}/{i:05d}": v for i, v in enumerate(getattr(callback, "variables", ()))}
+        return named
+
+    def callbacks(self):
+        """Returns the recipe's callbacks of the `fit` to come, or of the one that runs.
+
+        A callback may have `variables`, a list of Keras variables that a checkpoint keeps, there once `set_model` was
+        called; `restore(history)`, called before a resumed `fit` with the rows of the epochs so far; `folder`, which
+        is set to the run's; and `say`, which is set to a function that prints a text unless the run is quiet.
+        """
+        if self._callbacks is None:
+            self._callbacks = self.model.recipe_callbacks()
+            for callback in self._callbacks:
+                callback.set_model(self.model)
+                callback.folder, callback.say = self.folder, lambda text: say(self.console, text)
+        return self._callbacks
+
+    def stopped_early(self):
+        """Says whether a callback of the recipe, after what the history says, wants no more epochs."""
+        return any(getattr(callback, "finished", False) for callback in self.callbacks())
 
     def restore(self):
         """Puts back the state of the last finished epoch. Returns how many epochs are done.
@@ -221,6 +247,9 @@ class Session:
             variable.assign(tensors[name])
         self.history, self.best, self.seconds = state["history"], state["best"], state["seconds"]
         self.started = state["started"]
+        for callback in self.callbacks():
+            if hasattr(callback, "restore"):
+                callback.restore(self.history)
         say(self.console, f"continuing after epoch {len(self.history)} of {self.settings['epochs']}")
         return len(self.history)
 

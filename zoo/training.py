@@ -5,6 +5,7 @@ import itertools
 import math
 import shlex
 import tempfile
+import warnings
 from pathlib import Path
 
 import keras
@@ -14,7 +15,7 @@ from zoo.compiled import plain
 from zoo.data import load as load_data
 from zoo.data import load_like
 from zoo.data.feed import steps_per_epoch
-from zoo.errors import invalid
+from zoo.errors import RecipeWarning, invalid
 from zoo.factory import build, build_plain, resolve
 from zoo.files import check_writable, locked, make_folder, sha256_of
 from zoo.inference import assets_of, check_fit, check_task, for_model
@@ -130,6 +131,7 @@ def finetune(model, data, *, recipe=None, freeze=False, data_options=None, **opt
         with policy({"precision": precision, "deterministic": False}):
             keras.utils.set_random_seed(whole("seed", options.get("seed", 0)))  # the new head's values come from it
             fresh = build_plain(spec.name, arguments)
+            chosen.initialise(fresh)
         head = [v for layer in head_layers(fresh) for v in layer.weights]
         initial = [keras.ops.convert_to_numpy(v).copy() for v in head]
         load_weights(fresh, weights, ignore_head=isinstance(dataset.labels, tuple))
@@ -214,7 +216,9 @@ def _compiled(model, dataset, chosen, settings, weights, arguments):
     start = _start_model(model, dataset, chosen, weights, arguments)
     if not isinstance(model, str):
         _check_precision(start, settings["precision"])
-    return chosen.compile(start, **({} if settings["jit"] is None else {"jit_compile": settings["jit"]}))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RecipeWarning)  # they are said when the training begins, or is explained
+        return chosen.compile(start, **({} if settings["jit"] is None else {"jit_compile": settings["jit"]}))
 
 
 def _check_precision(model, wanted):
@@ -266,6 +270,8 @@ def _start_model(model, dataset, chosen, weights, arguments):
     complete = chosen.builder_arguments(builder, variant, complete)
     check_task(builder.task, variant, dataset)
     built = build(variant, weights=weights, **complete)
+    if weights is None:
+        chosen.initialise(built)
     check_fit(spec_of(built), dataset)
     return built
 

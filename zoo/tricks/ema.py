@@ -40,7 +40,7 @@ class Ema:
 
     def apply(self, plan):
         # The Keras optimizer keeps the average, and writes it over the weights when training ends.
-        return plan.but(ema=self.momentum).adding("callbacks", ValidateAverage)
+        return plan.but(average=("ema", self.momentum)).adding("callbacks", ValidateAverage)
 
     def explain(self, plan):
         steps = 1 / (1 - self.momentum)
