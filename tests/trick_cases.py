@@ -1,0 +1,44 @@
+"""One row per trick: a form of it that fits a fit of one epoch, what it acts on, and what only one trick may set."""
+
+from dataclasses import dataclass
+
+KINDS = ("image", "binary", "text", "heads", "number")
+CLASSES = ("image", "binary", "text", "heads")  # nets with a softmax or sigmoid head
+
+
+@dataclass(frozen=True)
+class Case:
+    """What the tests of all tricks need to know of one.
+
+    Attributes:
+        text: the trick with arguments for one epoch of a tiny net, other terms it needs included; "{folder}" stands
+            for a folder with `teacher`, a run of the image net, and `mask.npy`, of its image's height and width.
+        on: the nets of `nets.NETS` on which it acts; on the others it says that it "finds no" such thing.
+        sets: what it sets that no other trick may set as well; two tricks that share a word conflict.
+        refuses: names of other tricks that it refuses for a reason of its own.
+        refused_in_fit: what it says in a plain `fit`, where it needs `zoo.train`; None where it works there.
+    """
+
+    text: str
+    on: tuple = KINDS
+    sets: tuple = ()
+    refuses: tuple = ()
+    refused_in_fit: str | None = None
+
+
+CASES = {
+    "adam": Case("adam", sets=("optimizer",)),
+    "cosine": Case("cosine", sets=("decay",)),
+    "cyclic": Case("cyclic(epochs=1)", sets=("decay",)),
+    "dropout": Case("dropout(rate=0.3)", on=("image", "binary"), sets=("drop_rate",)),
+    "ema": Case("ema", sets=("average",)),
+    "fgm": Case("fgm", on=("text",)),
+    "fgsm": Case("fgsm", on=("image", "binary", "heads", "number")),
+    "flip_crop": Case("flip_crop(pad=1)", on=("image", "binary")),
+    "flooding": Case("flooding", sets=("bound",)),
+    "focal": Case("focal", on=CLASSES, sets=("loss",)),
+    "label_smoothing": Case("label_smoothing", on=CLASSES, sets=("label_smoothing",)),
+    "radam": Case("radam", sets=("optimizer",)),
+    "sgd": Case("sgd(learning_rate=0.01)", sets=("optimizer",)),
+    "warmup": Case("warmup(epochs=0.5)"),
+}
