@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from zoo.data import load_like
+from zoo.data.checks import exclusive
 from zoo.data.preprocessing import encode, texts, word_ids
 from zoo.errors import DataError, invalid, unknown
 from zoo.measuring import log_probabilities, measure, outputs_of
@@ -39,6 +40,20 @@ class Classes:
 
 
 @dataclass(frozen=True)
+class Answers(Classes):
+    """The answers of one output to a yes/no question for each class: `top` as for `Classes`, each with a probability
+    of its own; `found` holds the pairs of all classes answered by yes, which may be none.
+    """
+
+    found: tuple = ()
+
+    def __str__(self):
+        if not self.found:
+            return f"none; nearest {super().__str__()}"
+        return ", ".join(f"{label} ({share:.1%})" for label, share in self.found)
+
+
+@dataclass(frozen=True)
 class Number:
     """The number that one output estimates, in its unit; of several numbers, an array."""
 
@@ -58,8 +73,9 @@ class Prediction:
 
     Attributes:
         input: the path, text or number of the input.
-        outputs: output name -> `Classes` or `Number`.
+        outputs: output name -> `Classes`, `Answers` or `Number`.
         label, probability, top: those of a model with one output of classes.
+        found: that of a model with one output of several yes/no questions.
         value: that of a model with one output of numbers.
     """
 
@@ -67,7 +83,7 @@ class Prediction:
     outputs: dict
 
     def __getattr__(self, name):
-        if name in ("label", "probability", "top", "value") and len(self.outputs) == 1:
+        if name in ("label", "probability", "top", "found", "value") and len(self.outputs) == 1:
             return getattr(next(iter(self.outputs.values())), name)
         raise AttributeError(f"this prediction has no {name!r}; its outputs are {', '.join(self.outputs)}")
 
@@ -179,10 +195,12 @@ def _answer(kind, values, labels, top):
         scale = labels or {}
         numbers = values * scale.get("std", 1.0) + scale.get("mean", 0.0)
         return Number(float(numbers[0]) if numbers.shape == (1,) else numbers, scale.get("unit", ""))
-    probabilities = np.exp(log_probabilities(values))
+    asked = kind == "sigmoid" and len(values) > 1
+    probabilities = np.exp(-np.logaddexp(0.0, -values)) if asked else np.exp(log_probabilities(values))
     labels = labels or [str(i) for i in range(len(probabilities))]
-    order = np.argsort(-probabilities, kind="stable")[:top]
-    return Classes(tuple((labels[i], float(probabilities[i])) for i in order))
+    order = np.argsort(-probabilities, kind="stable")
+    pairs = tuple((labels[i], float(probabilities[i])) for i in order)
+    return Answers(pairs[:top], tuple(p for p in pairs if p[1] > 0.5)) if asked else Classes(pairs[:top])
 
 
 def _named(item, number):
@@ -198,7 +216,8 @@ def for_model(dataset, spec):
     stories come in words or in sentences; several outputs of the same classes share the targets of one.
     """
     kinds = {head["kind"] for head in (spec.heads or {}).values()}
-    if len(spec.heads or ()) > 1 and kinds == {"softmax"} and isinstance(dataset.labels, tuple):
+    alike = kinds in ({"softmax"}, {"sigmoid"})
+    if len(spec.heads or ()) > 1 and alike and isinstance(dataset.labels, tuple):
         return dataset.shared_by(tuple(spec.heads))
     if spec.task == "image_generation" and dataset.task == "image_classification":
         from zoo.data.generation import for_generation
@@ -224,6 +243,24 @@ def check_task(task, name, dataset):
     if task != dataset.task:
         works = f"For this data see zoo.list_models(task={dataset.task!r})."
         raise invalid(f"{name} is for {task}, and {dataset.name} is for {dataset.task}", works=works, error=DataError)
+
+
+def check_targets(heads, dataset):
+    """Refuses examples of several classes at once for a head that chooses one.
+
+    Args:
+        heads: the `zoo.plan.Head` of each output.
+        dataset: as trained on.
+
+    Raises:
+        DataError: naming the trick that asks for each class.
+    """
+    for head in heads:
+        labels = dataset.train.labels
+        labels = labels.get(head.name) if isinstance(labels, dict) else labels
+        if head.kind != "softmax" or labels is None or labels.ndim != 2 or labels.shape[1] != head.units:
+            continue
+        exclusive(labels, "train", head.name)
 
 
 def check_fit(spec, dataset):

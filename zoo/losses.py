@@ -72,8 +72,8 @@ class SigmoidCrossEntropy(keras.losses.Loss):
     Targets are class numbers (B,) or (B, 1), whose one class is a yes, or (B, C) with any number of yeses.
 
     They are added up, not averaged, so that an example's gradient by each logit, s(z) - t, is as large as that of a
-    softmax, whatever C is: a learning rate that suits one suits the other. Lin et al. (2017) and Beyer et al. (2020)
-    add up too; `keras.losses.BinaryCrossentropy` averages.
+    softmax, whatever C is: a learning rate that suits one suits the other. Lin et al. (2017, section 4) add up too;
+    `keras.losses.BinaryCrossentropy` averages.
 
     >>> # logits (0, 0), either class: 2 log 2 = 1.386, where a softmax has log 2
 

@@ -20,14 +20,16 @@ def measure(model, split, batch_size, labels=None):
         labels: as `Dataset.labels`; a number is measured in its unit.
 
     Returns:
-        dict. For one classification head `loss` (cross-entropy) and `accuracy`, and `perplexity` of a sequence; for a
-        number `loss` (squared error, standardised), `mae` and `rmse` (in the number's unit); for one against noise
-        `loss` and `accuracy` (how often the true one scores highest); for a critic `critic_estimate`, the distance it
-        sees between real and generated. Of several heads `loss` is the weighted sum, and each figure is named
-        `<head>_<figure>`. `examples` counts what was averaged over: rows, or steps of a sequence.
+        dict. For one classification head `loss` (cross-entropy) and `accuracy`, and `perplexity` of a sequence; for
+        several yes/no questions `loss` (their cross-entropies, added up), `accuracy` and, with targets (n, C),
+        `exact_match`, see `_Answers`; for a number `loss` (squared error, standardised), `mae` and `rmse` (in the
+        number's unit); for one against noise `loss` and `accuracy` (how often the true one scores highest); for a
+        critic `critic_estimate`, the distance it sees between real and generated. Of several heads `loss` is the
+        weighted sum, and each figure is named `<head>_<figure>`. `examples` counts what was averaged over: rows, or
+        steps of a sequence.
     """
     heads = heads_of(model)
-    meters = {h.name: METERS[h.kind]((labels or {}).get(h.name) if isinstance(labels, dict) else None) for h in heads}
+    meters = {h.name: _meter(h)((labels or {}).get(h.name) if isinstance(labels, dict) else None) for h in heads}
     split, model = split.for_batches(batch_size), carrying(model)
     reset_states(model)
     for start in range(0, len(split), batch_size):
@@ -64,8 +66,16 @@ def log_probabilities(logits):
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
+def are_targets(targets, logits):
+    """Says whether targets are a share for each class, (N, C), and no class numbers."""
+    return targets.ndim == 2 and targets.shape == logits.shape and targets.shape[-1] > 1
+
+
 class _Classes:
-    """Cross-entropy and accuracy of logits (N, C), or of each step of a sequence (N, T, C)."""
+    """Cross-entropy and accuracy of logits (N, C), or of each step of a sequence (N, T, C).
+
+    Of targets (N, C) the right class is the one with the greatest share.
+    """
 
     def __init__(self, labels):
         self.loss, self.right, self.count, self.steps = 0.0, 0, 0, False
@@ -73,8 +83,13 @@ class _Classes:
     def add(self, logits, targets):
         self.steps = logits.ndim > 2
         log_p = log_probabilities(logits).reshape(-1, max(2, logits.shape[-1]))
-        targets = np.asarray(targets).reshape(-1)
-        self.loss -= float(log_p[np.arange(len(targets)), targets].sum())
+        targets = np.asarray(targets)
+        if are_targets(targets, logits):
+            self.loss -= float((targets * log_p).sum())
+            targets = targets.argmax(axis=-1)
+        else:
+            targets = targets.reshape(-1).astype(np.int64)
+            self.loss -= float(log_p[np.arange(len(targets)), targets].sum())
         self.right += int((log_p.argmax(axis=1) == targets).sum())
         self.count += len(targets)
 
@@ -82,6 +97,36 @@ class _Classes:
         loss = self.loss / self.count
         more = {"perplexity": math.exp(min(loss, 700.0))} if self.steps else {}
         return {"loss": loss, "accuracy": self.right / self.count, **more, "examples": self.count}
+
+
+class _Answers:
+    """Cross-entropies, added up, and accuracy of the logits (N, C) of C independent yes/no questions.
+
+    For class numbers (N,), `accuracy` is how often the right class has the highest logit. For targets (N, C) it is
+    the share of the N C answers that are right, yes being a logit above 0, and `exact_match` the share of examples
+    whose C answers all are.
+    """
+
+    def __init__(self, labels):
+        self.loss, self.right, self.exact, self.count, self.asked = 0.0, 0.0, 0, 0, False
+
+    def add(self, logits, targets):
+        targets = np.asarray(targets)
+        self.asked = are_targets(targets, logits)
+        if self.asked:
+            right = (logits > 0) == (targets > 0.5)
+            self.right += float(right.mean(axis=1).sum())
+            self.exact += int(right.all(axis=1).sum())
+        else:
+            numbers = targets.reshape(-1).astype(np.int64)
+            self.right += int((logits.argmax(axis=1) == numbers).sum())
+            targets = np.eye(logits.shape[1])[numbers]
+        self.loss += float((np.logaddexp(0.0, logits) - targets * logits).sum())
+        self.count += len(logits)
+
+    def figures(self):
+        more = {"exact_match": self.exact / self.count} if self.asked else {}
+        return {"loss": self.loss / self.count, "accuracy": self.right / self.count, **more, "examples": self.count}
 
 
 class _Numbers:
@@ -141,6 +186,10 @@ METERS = {
     "candidates": _Candidates,
     "critic": _Scores,
 }
+
+
+def _meter(head):
+    return _Answers if head.kind == "sigmoid" and head.units > 1 else METERS[head.kind]
 
 
 class ResetStates(keras.callbacks.Callback):

@@ -100,7 +100,7 @@ def figures(metrics):
 
 def figure(name, value):
     """Returns one measured figure as text."""
-    if name.endswith("accuracy"):
+    if name.endswith(("accuracy", "exact_match")):
         return f"{value:.2%}"
     if name.endswith("perplexity"):
         return f"{value:.2f}"

@@ -18,7 +18,7 @@ from zoo.data.feed import steps_per_epoch
 from zoo.errors import RecipeWarning, invalid
 from zoo.factory import build, build_plain, resolve
 from zoo.files import check_writable, locked, make_folder, sha256_of
-from zoo.inference import assets_of, check_fit, check_task, for_model
+from zoo.inference import assets_of, check_fit, check_targets, check_task, for_model
 from zoo.recipes import recipe as read_recipe
 from zoo.session import Session
 from zoo.settings import policy, precision_of, settings_of, whole
@@ -91,6 +91,7 @@ def train(
         dataset = for_model(dataset, spec_of(model))
     with policy(settings):
         compiled = _compiled(model, dataset, chosen, settings, weights, complete)
+        check_targets(compiled.plan.heads, dataset)
         folder = out if out is not None else _unused(compiled.zoo_spec.name, dataset.name)
         if dry_run:
             return _said_before(compiled, dataset, chosen, settings, folder)
@@ -139,6 +140,8 @@ def finetune(model, data, *, recipe=None, freeze=False, data_options=None, **opt
         for variable, value in zip(head, initial, strict=True):
             variable.assign(value)
     attach(fresh, spec_of(fresh).but(parent=parent))
+    if 1 not in (spec.arguments.get("num_classes"), arguments.get("num_classes")):
+        attach(fresh, spec_of(fresh).but(heads=spec.heads))  # several sigmoids, or a softmax, that a recipe chose
     if freeze:
         heads = head_layers(fresh)
         for layer in fresh.layers:

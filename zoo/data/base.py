@@ -247,7 +247,10 @@ class Dataset:
                 raise DataError(worded(f"data set {self.name!r}: the {part} split is empty", works=works))
             for head, names in classes.items():
                 numbers = split.labels if head is None or not isinstance(split.labels, dict) else split.labels[head]
-                checks.in_range(numbers, len(names), part)
+                if numbers.shape[1:] == (len(names),):
+                    checks.shares(numbers, part)
+                else:
+                    checks.in_range(numbers, len(names), part)
 
     @property
     def splits(self):

@@ -77,7 +77,25 @@ def in_range(labels, num_classes, part):
     if count:
         wrong = f"{count:,} of the {part} labels are out of range, the first at index {first}"
         works = f"There are {num_classes} classes, so labels are 0 to {num_classes - 1}."
-        raise DataError(worded(wrong, received=int(labels[first]), works=works))
+        raise DataError(worded(wrong, received=labels[first].tolist(), works=works))
+
+
+def shares(targets, part):
+    """Checks that targets of each class, (n, C), are in [0, 1]."""
+    count, first = first_bad(targets, lambda rows: ~((rows >= 0) & (rows <= 1)))  # NaN is not in the range
+    if count:
+        wrong = f"{count:,} of the {part} targets are outside 0 to 1, the first at index {first}"
+        works = "Write 1 for each class that an example belongs to, and 0 for the others."
+        raise DataError(worded(wrong, received=targets[first].tolist(), works=works))
+
+
+def exclusive(targets, part, head):
+    """Checks that the targets of a softmax head, (n, C), share out one class: that each row adds up to 1."""
+    count, first = first_bad(targets, lambda rows: np.abs(rows.sum(axis=1, dtype=np.float64) - 1) > 1e-3)
+    if count:
+        wrong = f"{count:,} of the {part} examples belong to several classes or to none, the first at index {first}"
+        works = f"Output {head!r} chooses one class; add sigmoid_head to the recipe, which asks for each."
+        raise DataError(worded(wrong, received=targets[first].tolist(), works=works))
 
 
 def classes(train_labels, names=None):
