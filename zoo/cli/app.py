@@ -321,6 +321,68 @@ def finetune(
     )
 
 
+@app.command()
+def ablate(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="Name of a model (zoo list).", autocompletion=options.models, show_default="the recipe's"),
+    ] = None,
+    recipe: options.RecipeText = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            "-d",
+            metavar="DATA",
+            help="Name of a data set, or a path (zoo datasets).",
+            autocompletion=options.datasets,
+            show_default="the recipe's",
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", "-s", metavar="N", min=1, help="Runs of each arm.")] = 3,
+    mode: Annotated[
+        Literal["both", "leave_one_out", "add_one_in"], typer.Option("--mode", help="Which questions to ask.")
+    ] = "both",
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FOLDER", help="By default runs/ablation.MODEL.DATA.", show_default=False
+        ),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the ablation in --out.")] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", "-j", metavar="N", min=1, help="Runs at a time.", show_default="half the cores"),
+    ] = None,
+    keep: options.Keep = "best",
+    mixed_precision: options.MixedPrecision = None,
+    jit: options.Jit = None,
+    deterministic: options.Deterministic = True,
+    weights: Annotated[
+        str | None, typer.Option(help="Checkpoint to start from: variant.tag, a reference or a folder.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Argument of the model; repeatable.", show_default=False),
+    ] = None,
+    data_option: options.DataOption = None,
+    quiet: options.Quiet = False,
+    as_json: options.AsJson = False,
+):
+    """Measure what each trick of a recipe is worth.
+
+    Trains the recipe without each trick, and each trick alone, with the same seeds.
+    """
+    from zoo.cli import ablating
+
+    settings = {"seeds": seeds, "mode": mode, "epochs": epochs, "batch_size": batch_size, "out": out, "jobs": jobs}
+    settings |= {"resume": resume, "keep": keep, "mixed_precision": mixed_precision, "jit": jit}
+    settings |= {"deterministic": deterministic, "weights": weights}
+    ablating.ablate(model, recipe, data, option, data_option, as_json, quiet, **settings)
+
+
 # Using
 
 
@@ -399,6 +461,39 @@ def generate(
     from zoo.generating import save_grid
 
     screen.line(f"{len(made)} pictures in {save_grid(made, out)}")
+
+
+@app.command()
+def ensemble(
+    members: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MEMBER",
+            help="Run folders, references, folders of snapshots; random_forest and gradient_boosting are fitted here.",
+        ),
+    ],
+    data: Annotated[
+        str, typer.Option("--data", "-d", help="Name of a data set, or a path.", autocompletion=options.datasets)
+    ],
+    weights: Annotated[
+        Literal["uniform", "validation", "greedy"],
+        typer.Option(help="Equal, of least validation loss, or by greedy selection on validation data."),
+    ] = "uniform",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FOLDER", help="Write report and picture.", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of models that are fitted here.")] = 0,
+    data_option: options.DataOption = None,
+    as_json: options.AsJson = False,
+):
+    """Pool trained classifiers and trees, and show how differently they err."""
+    data_options = names.settings("--data-option", data_option)
+    names.data(data, data_options)
+    chosen = {"weights": weights, "seed": seed, "out": out, "data_options": data_options}
+    made = _with_keras().ensemble(members, data, **chosen)
+    from zoo.cli import ensembling
+
+    ensembling.ensemble(made, out, as_json)
 
 
 def _object(item):

@@ -1,0 +1,33 @@
+"""What `zoo ensemble` and `zoo support-vectors` print. Nothing here imports Keras or NumPy until it is called."""
+
+from zoo.cli import screen
+from zoo.cli.screen import Column
+
+
+def ensemble(made, out, as_json):
+    """Prints the report of a `zoo.ensembling.Ensemble`."""
+    from zoo.ensembling import REPORT, summary_of, table_of
+
+    report = made.report()
+    if as_json:
+        screen.as_json(report)
+        return
+    titles = ("weight", "validation loss", "test accuracy", "test loss", "test ECE")
+    screen.table((Column("member"), *(Column(title, right=True) for title in titles)), table_of(report))
+    for line in summary_of(report):
+        screen.line(line)
+    _matrix("disagreement", report, "{:.1%}")
+    _matrix("error_correlation", report, "{:.2f}")
+    if out is not None:
+        screen.line()
+        screen.line(f"written: {out / REPORT} and the picture beside it")
+
+
+def _matrix(name, report, text):
+    """Prints one table of each two members."""
+    names = [row["name"] for row in report["members"]]
+    screen.line()
+    columns = (Column(name.replace("_", " ")), *(Column(str(i), right=True) for i in range(1, len(names) + 1)))
+    values = report["diversity"][name]
+    cells = [["-" if v is None else text.format(v) for v in row] for row in values]
+    screen.table(columns, [(f"{i} {n}", *row) for i, (n, row) in enumerate(zip(names, cells, strict=True), start=1)])
