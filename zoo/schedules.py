@@ -13,7 +13,12 @@ class BoundSchedule(keras.optimizers.schedules.LearningRateSchedule):
     steps_per_epoch), so binding it again for another `fit` changes no Python value and traces nothing anew.
 
     The built model binds it. To use a schedule alone, call `bind` before the first step.
+
+    Attributes:
+        spans_warmup: whether its steps count from the start of the fit although a warmup comes first.
     """
+
+    spans_warmup = False
 
     def __init__(self):
         super().__init__()

@@ -4,7 +4,7 @@ Paper: Loshchilov and Hutter, 2016, https://arxiv.org/abs/1608.03983, equation 5
 Use when: the number of epochs is known and the last weights are the ones that are kept.
 Start with: final=0, the rate falls to zero.
 Composes with: warmup.
-Conflicts with: cyclic, which replaces the same decay.
+Conflicts with: cyclic, one_cycle, step, polynomial, lr_finder, which replace the same decay.
 """
 
 from dataclasses import dataclass

@@ -3,8 +3,8 @@
 Paper: Loshchilov and Hutter, 2016, https://arxiv.org/abs/1608.03983, section 3
 Use when: the right length of training is not known, or each minimum becomes a member of an ensemble.
 Start with: cycles of 10 epochs, doubled each time (the paper's T_0 = 10, T_mult = 2).
-Composes with: warmup.
-Conflicts with: cosine, which replaces the same decay.
+Composes with: warmup; snapshot, which saves the weights at the end of each cycle.
+Conflicts with: cosine, one_cycle, step, polynomial, lr_finder, which replace the same decay.
 """
 
 import math
@@ -50,6 +50,11 @@ class CyclicCosine(BoundSchedule):
         through = ops.clip((step - start) / length, 0.0, 1.0)
         falling = 0.5 * (1.0 + ops.cos(math.pi * through))
         return self.peak * (self.final + (1.0 - self.final) * falling)
+
+    def complaints(self, epochs):
+        if self.epochs <= epochs:
+            return []
+        return [f"cyclic(epochs={self.epochs:g}) is longer than this fit, epochs={epochs:g}: it ends within a cycle"]
 
     def _start(self, first, cycle):
         return first * (self.growth**cycle - 1.0) / (self.growth - 1.0)

@@ -3,7 +3,8 @@
 Paper: Goyal et al., 2017, https://arxiv.org/abs/1706.02677, section 2.2
 Use when: batches are large, or attention is trained from scratch.
 Start with: the paper's five epochs; a fraction of an epoch is allowed.
-Composes with: every decay, because it wraps whatever schedule is there; the decay spans the remaining steps.
+Composes with: every decay, because it wraps whatever schedule is there; the decay spans the remaining steps,
+    but for step, whose milestones count from the start.
 Conflicts with: nothing.
 """
 
@@ -21,6 +22,8 @@ from zoo.schedules import BoundSchedule, rate_of
 class LinearWarmup(BoundSchedule):
     """Rises linearly to the first rate of `inner` over `epochs`, then follows `inner` over the remaining steps.
 
+    An `inner` that `spans_warmup` is followed at its own step, counted from the start, and only scaled in the rise.
+
     Step s of W warmup steps has the rate (s + 1) / W times that of `inner` at its start.
 
     Args:
@@ -35,15 +38,18 @@ class LinearWarmup(BoundSchedule):
 
     def rate(self, step, total, steps_per_epoch):
         rising = ops.maximum(self.epochs * steps_per_epoch, 1.0)
-        after = rate_of(self.inner, ops.maximum(step - rising, 0.0), ops.maximum(total - rising, 1.0), steps_per_epoch)
-        return after * ops.minimum((step + 1.0) / rising, 1.0)
+        passed, left = ops.maximum(step - rising, 0.0), ops.maximum(total - rising, 1.0)
+        if isinstance(self.inner, BoundSchedule) and self.inner.spans_warmup:
+            passed, left = step, total
+        return rate_of(self.inner, passed, left, steps_per_epoch) * ops.minimum((step + 1.0) / rising, 1.0)
 
     def complaints(self, epochs):
-        if self.epochs <= epochs:
-            return []
-        return [
-            f"warmup(epochs={self.epochs:g}) is longer than this fit, epochs={epochs}: the peak rate is not reached"
-        ]
+        if self.epochs > epochs:
+            return [
+                f"warmup(epochs={self.epochs:g}) is longer than this fit, epochs={epochs}: the peak rate is not reached"
+            ]
+        inner = self.inner if isinstance(self.inner, BoundSchedule) else None
+        return inner.complaints(epochs if inner.spans_warmup else epochs - self.epochs) if inner else []
 
     def get_config(self):
         return {"inner": keras.saving.serialize_keras_object(self.inner), "epochs": self.epochs}
