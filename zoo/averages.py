@@ -1,4 +1,4 @@
-"""The averaged weights that an optimizer keeps beside the raw ones."""
+"""The averaged weights that a recipe keeps beside the raw ones, in its optimizer (ema) or in a callback (swa)."""
 
 import contextlib
 
@@ -11,27 +11,41 @@ def averaging_optimizer(model):
     return optimizer if getattr(optimizer, "use_ema", False) and optimizer.built else None
 
 
+def averages_of(model):
+    """Returns pairs (variable, its value among the averaged weights), a list; empty where nothing is averaged yet.
+
+    A callback that averages stands in the model's `zoo_average` while it does, and has such a `pairs()`.
+    """
+    kept = getattr(model, "zoo_average", None)
+    if kept is not None:
+        return kept.pairs()
+    optimizer = averaging_optimizer(model)
+    if optimizer is None:
+        return []
+    averages = map(keras.ops.convert_to_numpy, optimizer._model_variables_moving_average)
+    return list(zip(optimizer._trainable_variables, averages, strict=True))
+
+
 def swap_in(model):
-    """Puts the averages into the model. Returns the raw weights as NumPy arrays, for `put_back`; None without averages.
+    """Puts the averages into the model. Returns the raw weights, pairs of variable and NumPy array, for `put_back`.
 
     `keras.callbacks.SwapEMAWeights` swaps by adding and subtracting on TensorFlow, which rounds; this is exact.
     """
-    optimizer = averaging_optimizer(model)
-    if optimizer is None:
-        return None
-    pairs = zip(optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True)
-    kept = []
-    for raw, average in pairs:
-        kept.append(keras.ops.convert_to_numpy(raw).copy())
-        raw.assign(keras.ops.convert_to_numpy(average))
-    return kept
+    return put_in(averages_of(model))
 
 
-def put_back(model, kept):
+def put_in(pairs):
+    """Gives variables other values. Returns pairs of those variables and copies of the values that they had."""
+    before = [(variable, keras.ops.convert_to_numpy(variable).copy()) for variable, _ in pairs]
+    for variable, value in pairs:
+        variable.assign(value)
+    return before
+
+
+def put_back(before):
     """Puts raw weights back, bit for bit."""
-    if kept is not None:
-        for raw, value in zip(averaging_optimizer(model)._trainable_variables, kept, strict=True):
-            raw.assign(value)
+    for variable, value in before:
+        variable.assign(value)
 
 
 def own_buffers(model):
@@ -45,9 +59,20 @@ def own_buffers(model):
 
 @contextlib.contextmanager
 def averaged_weights(model):
-    """Within this block the model has its averaged weights, where its optimizer keeps any."""
-    kept = swap_in(model)
+    """Within this block the model has its averaged weights, where it keeps any."""
+    raw = swap_in(model)
     try:
         yield
     finally:
-        put_back(model, kept)
+        put_back(raw)
+
+
+class ValidateAverage(keras.callbacks.Callback):
+    """Validates with the averaged weights, and puts the raw ones back exactly."""
+
+    def on_test_begin(self, logs=None):
+        self._raw = swap_in(self.model)
+
+    def on_test_end(self, logs=None):
+        put_back(self._raw)
+        self._raw = None

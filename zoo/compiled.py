@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from zoo.averages import own_buffers
-from zoo.data.checks import finite, first_bad
+from zoo.data.checks import exclusive, finite, first_bad
 from zoo.errors import DataError, RecipeWarning, invalid
 from zoo.metrics import ClassAccuracy
 from zoo.objectives import Recorder, Step, called_as
@@ -142,15 +142,21 @@ class ZooModel(keras.Model):
             size = batch_size or 32
             for line in self.complaints(size, -(-len(x) // size), epochs):
                 warnings.warn(line, RecipeWarning, stacklevel=2)
+        ours, self._made = self.recipe_callbacks(), None
+        for callback in ours:
+            if getattr(callback, "examples", self) is None:  # it reads the data anew, unaugmented
+                from zoo.batch_statistics import examples_of
+
+                steps, held_out = kwargs.get("steps_per_epoch"), kwargs.get("validation_split", 0.0)
+                callback.examples = examples_of(x, batch_size, steps, held_out)
         if self._plan.balance is not None and augment:
             from zoo.balancing import balanced
 
-            x, y, batch_size, kwargs = balanced(self._plan.balance, x, y, batch_size, kwargs)
+            x, y, batch_size, kwargs = balanced(self._plan.balance, x, y, batch_size, epochs, kwargs)
         if self._plan.augment and augment:
             from zoo.augmentation import augmented
 
             x, y, batch_size, kwargs = augmented(self._plan.augment, x, y, batch_size, kwargs)
-        ours, self._made = self.recipe_callbacks(), None
         if self.schedule is not None:
             ours.append(_BindSchedule(epochs, kwargs.get("initial_epoch", 0)))
         try:
@@ -320,6 +326,8 @@ def check_arrays(model, x, y, part):
         raise invalid(f"the {part} labels have a shape that does not fit", labels.shape, works, error=DataError)
     if labels.ndim == 2 and labels.shape[1] == units > 1:
         finite(labels, f"{part} targets")
+        if model._plan.heads[0].kind == "softmax":
+            exclusive(labels, part, model._plan.heads[0].name)
         return
     top = max(units - 1, 1)
     count, first = first_bad(labels, lambda rows: ~((rows >= 0) & (rows <= top)))  # NaN is not in the range

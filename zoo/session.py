@@ -12,6 +12,7 @@ import numpy as np
 
 from zoo import runs
 from zoo.averages import averaged_weights
+from zoo.batch_statistics import examples_of
 from zoo.data.feed import feed, plain_errors, steps_per_epoch
 from zoo.errors import IntegrityError, MissingDependency, NonFiniteLoss, StoreError, invalid
 from zoo.files import write_atomic
@@ -206,14 +207,23 @@ class Session:
 
         A callback may have `variables`, a list of Keras variables that a checkpoint keeps, there once `set_model` was
         called; `restore(history)`, called before a resumed `fit` with the rows of the epochs so far; `folder`, which
-        is set to the run's; and `say`, which is set to a function that prints a text unless the run is quiet.
+        is set to the run's; `say`, which is set to a function that prints a text unless the run is quiet; `examples`,
+        which is set to one that gives the inputs of the training data batch by batch, unaugmented, in their own order;
+        and `finished`, which says that it wants no more epochs.
         """
         if self._callbacks is None:
             self._callbacks = self.model.recipe_callbacks()
             for callback in self._callbacks:
                 callback.set_model(self.model)
                 callback.folder, callback.say = self.folder, lambda text: say(self.console, text)
+                if hasattr(callback, "examples"):
+                    callback.examples = self.examples
         return self._callbacks
+
+    def examples(self):
+        """Gives the inputs of the training data, batch by batch, in an order that no epoch changes."""
+        batch_size = self.settings["batch_size"]
+        return examples_of(feed(self.dataset.train.for_batches(batch_size), batch_size))()
 
     def stopped_early(self):
         """Says whether a callback of the recipe, after what the history says, wants no more epochs."""

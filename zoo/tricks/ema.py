@@ -4,27 +4,14 @@ Paper: Polyak and Juditsky, 1992, https://doi.org/10.1137/0330046
 Use when: the last steps are noisy: high learning rates, small batches.
 Start with: momentum 0.99 for short runs, 0.9999 for hundreds of epochs.
 Composes with: everything. Validation and the kept weights use the average; training goes on from the raw weights.
-Conflicts with: nothing.
+Conflicts with: swa, which keeps another average of the same weights.
 """
 
 from dataclasses import dataclass
 
-import keras
-
-from zoo.averages import put_back, swap_in
+from zoo.averages import ValidateAverage
 from zoo.errors import invalid
 from zoo.registry import trick
-
-
-class ValidateAverage(keras.callbacks.Callback):
-    """Validates with the averaged weights, and puts the raw ones back exactly."""
-
-    def on_test_begin(self, logs=None):
-        self._raw = swap_in(self.model)
-
-    def on_test_end(self, logs=None):
-        put_back(self.model, self._raw)
-        self._raw = None
 
 
 @trick("ema", stage="after")
