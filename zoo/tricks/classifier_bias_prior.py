@@ -12,7 +12,7 @@ Departures: the paper sets one prior for all classes of a sigmoid head. A softma
 
 import math
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import keras
 
@@ -71,20 +71,23 @@ class ClassifierBiasPrior:
         Raises:
             InvalidArgument: there are none, or the list of priors has another length.
         """
-        turned = "sigmoid" if "sigmoid_head" in plan.tricks else None  # which is applied after this trick
+        turned = next((kind for kind in ("sigmoid", "softmax") if f"{kind}_head" in plan.tricks), plan.head_kind)
+        heads = plan.but(head_kind=turned).settled().heads  # as that trick, which acts after this one, leaves them
         alone = "sigmoid_ce" not in plan.tricks and not isinstance(self.prior, tuple)
-        kinds = {h.name: turned or h.kind if h.units > 1 else h.kind for h in plan.heads}
         wanted = ("sigmoid",) if alone else ("softmax", "sigmoid")
-        found = [h for h in plan.heads if kinds[h.name] in wanted]
-        if isinstance(self.prior, tuple):
-            found = [h for h in found if h.units == len(self.prior)]
+        found = [h for h in heads if h.kind in wanted and (not isinstance(self.prior, tuple) or h.units == self.count)]
         if not found:
-            has = [f"{h.name}: {kinds[h.name]} of {h.units}" for h in plan.heads]
-            size = f" of {len(self.prior)}" if isinstance(self.prior, tuple) else ""
+            has = [f"{h.name}: {h.kind} of {h.units}" for h in heads]
+            size = f" of {self.count}" if isinstance(self.prior, tuple) else ""
             works = "A softmax takes a list with the share of each class: prior=[0.9, 0.1]."
             wrong = f"classifier_bias_prior finds no {' or '.join(wanted)} head{size} in model {plan.name!r}"
             raise invalid(wrong, has, works)
-        return [replace(h, kind=kinds[h.name]) for h in found]
+        return found
+
+    @property
+    def count(self):
+        """How many priors are given: 1, or one for each class."""
+        return len(self.prior) if isinstance(self.prior, tuple) else 1
 
     def bias(self, head):
         """Returns the first bias of a head, a list of `head.units` numbers."""

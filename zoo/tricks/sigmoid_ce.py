@@ -35,6 +35,8 @@ class SigmoidCE:
             raise invalid("sigmoid_ce: `threshold` must be in [0, 1), or None", self.threshold, "Such as 0.2.")
 
     def apply(self, plan):
+        if "sigmoid_head" in plan.tricks:
+            raise invalid("sigmoid_ce is the loss that sigmoid_head brings already", works="Drop sigmoid_ce.")
         plan.head_for("sigmoid_ce", ("softmax",))
         return plan.but(loss=self.loss)
 
