@@ -9,6 +9,7 @@ Conflicts with: nothing.
 
 from dataclasses import dataclass
 
+from zoo.augmentation import PIXELS, image_input, placed
 from zoo.errors import invalid
 from zoo.registry import trick
 
@@ -48,21 +49,16 @@ class FlipCrop:
             raise invalid("flip_crop: `pad` must be 0 or more, and something must change", (self.pad, self.flip))
 
     def apply(self, plan):
-        self._image(plan)
+        image_input(plan, "flip_crop")
 
+        @placed(PIXELS)
         def augment(images, labels, seeds):
             return flip_crop(images, labels, seeds, pad=self.pad, flip=self.flip)
 
         return plan.adding("augment", augment)
 
-    def _image(self, plan):
-        shapes = [tuple(i.shape) for i in plan.model.inputs]
-        if len(shapes) != 1 or len(shapes[0]) != 4:
-            raise invalid(f"flip_crop finds no image input in model {plan.name!r}", shapes, "Drop the term.")
-        return shapes[0][1:]
-
     def explain(self, plan):
-        height, width, _ = self._image(plan)
+        height, width, _ = image_input(plan, "flip_crop")
         places = (2 * self.pad + 1) ** 2 * (2 if self.flip else 1)
         mirrored = ", half of them mirrored" if self.flip else ""
         return f"each {height} x {width} training image moves by up to {self.pad} pixels{mirrored}: {places} versions"
