@@ -120,27 +120,32 @@ class Step:
     def weight_gradients(self):
         """Returns the gradients of the plain loss by the model's trainable variables, in their order, as constants.
 
-        Each is right up to one positive factor for all; zeros for a variable that the loss does not depend on.
+        Those of regularisers are left out. Each is right up to one positive factor for all; zeros for a variable that
+        the loss does not depend on.
         """
         variables = self.model.trainable_variables
-        if keras.backend.backend() == "tensorflow":
+        backend = keras.backend.backend()
+        if backend == "torch":
+            import torch
+
+            loss = self.model.optimizer.scale_loss(self.plain - self.penalties())
+            found = torch.autograd.grad(loss, [v.value for v in variables], retain_graph=True, allow_unused=True)
+            return [_dense_or_zero(g, v) for g, v in zip(found, variables, strict=True)]
+        if backend == "tensorflow":
             import tensorflow as tf
 
             if not tf.executing_eagerly():
-                found = tf.gradients(self.model.optimizer.scale_loss(self.plain), [v.value for v in variables])
+                loss = self.model.optimizer.scale_loss(self.plain - self.penalties())
+                found = tf.gradients(loss, [v.value for v in variables])
                 return [_dense_or_zero(g, v) for g, v in zip(found, variables, strict=True)]
-        if keras.backend.backend() == "torch":
-            import torch
-
-            found = torch.autograd.grad(self.plain, [v.value for v in variables], retain_graph=True, allow_unused=True)
-            return [_dense_or_zero(g, v) for g, v in zip(found, variables, strict=True)]
         zeros = [ops.zeros(v.shape, v.dtype) for v in variables]
-        return gradient_of(lambda offsets: self._loss_moved_by(variables, offsets) * _scale(offsets), zeros)
+        scale = _FLOAT16_SCALE if self.model.compute_dtype == "float16" else 1.0
+        return gradient_of(lambda offsets: self._loss_moved_by(variables, offsets) * scale, zeros)
 
     def _loss_moved_by(self, variables, offsets):
         before, self._offsets = self._offsets, {id(v): o for v, o in zip(variables, offsets, strict=True)}
         try:
-            return self.loss_on(self.x) + self.penalties()
+            return self.loss_on(self.x)
         finally:
             self._offsets = before
 
@@ -273,6 +278,64 @@ def gradient_of(function, values):
         values = [v.detach().requires_grad_(True) for v in values]
         gradients = torch.autograd.grad(function(values), values)
     return [ops.stop_gradient(g) for g in gradients]
+
+
+def value_and_gradients(function, values):
+    """Returns a scalar function of a list of float tensors, and its gradients by them.
+
+    Args:
+        function: of a list of tensors -> scalar.
+        values: the tensors; no gradient flows through them.
+
+    Returns:
+        (value, gradients): the value has gradients by all else that the function depends on; the gradients are
+        constants. Differs by backend, because Keras has no gradient of its own.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        values = [tf.stop_gradient(v) for v in values]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(values)
+            value = function(values)
+        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(value, values)]
+    elif backend == "jax":
+        import jax
+
+        value, gradients = jax.value_and_grad(function)([jax.lax.stop_gradient(v) for v in values])
+    else:
+        import torch
+
+        values = [v.detach().requires_grad_(True) for v in values]
+        value = function(values)
+        gradients = torch.autograd.grad(value, values, retain_graph=True)
+    return value, [ops.stop_gradient(g) for g in gradients]
+
+
+def differentiable_gradients(function, values):
+    """Returns the gradients of a scalar function of a list of float tensors, for losses that are made of them.
+
+    They have gradients of their own, by the values and by all else that the function depends on. Differs by backend,
+    because Keras has no gradient of its own.
+    """
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(values)
+            value = function(values)
+        return [tf.convert_to_tensor(g) for g in tape.gradient(value, values)]
+    if backend == "jax":
+        import jax
+
+        return jax.grad(function)(values)
+    import torch
+
+    with torch.enable_grad():
+        values = [v if v.requires_grad else v.detach().requires_grad_(True) for v in values]
+        return list(torch.autograd.grad(function(values), values, create_graph=True))
 
 
 def embeddings(plan, trick, name=None):
