@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 KINDS = ("image", "binary", "text", "heads", "number")
 CLASSES = ("image", "binary", "text", "heads")  # nets with a softmax or sigmoid head
+DIAGONAL = tuple(tuple(int(i == j) for j in range(6)) for i in range(6))  # a mask for images of 6 x 6
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,11 @@ class Case:
 
 CASES = {
     "adam": Case("adam", sets=("optimizer",)),
+    "ant": Case("ant", on=("image", "binary"), sets=("attack",)),
     "batch_norm": Case("batch_norm", on=("image", "binary"), sets=("norm",)),
     "class_balance": Case("class_balance", on=("image", "binary", "text"), sets=("balance",)),
     "classifier_bias_prior": Case("classifier_bias_prior", on=("binary", "text", "heads")),
+    "clip_weights": Case("clip_weights(limit=0.5)"),
     "cosine": Case("cosine", sets=("decay",)),
     "cutmix": Case("cutmix", on=("image", "binary")),
     "cyclic": Case("cyclic(epochs=1)", sets=("decay",)),
@@ -38,20 +41,26 @@ CASES = {
     "dropout": Case("dropout(rate=0.3)", on=("image", "binary"), sets=("drop_rate",)),
     "ema": Case("ema", sets=("average",)),
     "fgm": Case("fgm", on=("text",)),
-    "fgsm": Case("fgsm", on=("image", "binary", "heads", "number")),
+    "fgsm": Case("fgsm", on=("image", "binary", "heads", "number"), sets=("attack",)),
     "flip_crop": Case("flip_crop(pad=1)", on=("image", "binary")),
     "flooding": Case("flooding", sets=("bound",)),
     "focal": Case("focal", on=CLASSES, sets=("loss",)),
+    "free_lb": Case("free_lb(steps=2)", on=("text",), sets=("attack",)),
     "gelu": Case("gelu", on=("image", "binary"), sets=("activation",)),
+    "gradient_penalty": Case("gradient_penalty"),
     "gridmask": Case("gridmask", on=("image", "binary")),
     "group_norm": Case("group_norm", on=("image", "binary"), sets=("norm",)),
+    "ifgsm": Case("ifgsm(steps=2)", on=("image", "binary", "heads", "number"), sets=("attack",)),
     "label_smoothing": Case("label_smoothing", on=CLASSES, sets=("label_smoothing",)),
     "layer_norm": Case("layer_norm", on=("image", "binary"), sets=("norm",)),
     "mixup": Case("mixup(alpha=0.4)", on=("image", "binary")),
+    "pgd": Case("pgd(steps=2)", on=("image", "binary", "heads", "number"), sets=("attack",)),
+    "prior": Case(f"prior(mask={DIAGONAL}, weight=1.0)", on=("image", "binary")),
     "radam": Case("radam", sets=("optimizer",)),
     "randaugment": Case("randaugment", on=("image", "binary")),
     "random_erasing": Case("random_erasing(probability=0.5)", on=("image", "binary")),
     "relu": Case("relu", on=("image", "binary"), sets=("activation",)),
+    "sam": Case("sam"),
     "separable": Case("separable", on=("image", "binary"), sets=("separable",)),
     "sgd": Case("sgd(learning_rate=0.01)", sets=("optimizer",)),
     "sigmoid_ce": Case("sigmoid_ce", on=("image", "heads"), sets=("loss",), refuses=("sigmoid_head",)),

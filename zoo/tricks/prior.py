@@ -135,7 +135,7 @@ def fitting(mask, shape):
             f", or {tuple(shape[:2])} for all channels." if len(shape) == 3 else "."
         )
         given = mask.shape[:-1] if mask.shape[-1] == 1 and len(shape) == 3 else mask.shape
-        raise invalid("prior: the mask has another shape than the inputs", given, works)
+        raise invalid("prior finds no input of the mask's shape", given, works)
     return mask
 
 
