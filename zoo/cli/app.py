@@ -114,13 +114,38 @@ def info(
 
 @app.command()
 def recipes(
-    pattern: options.Pattern = "*",
+    pattern: Annotated[
+        str, typer.Argument(help="Glob pattern of names; `explain` explains EXPRESSION.", show_default=False)
+    ] = "*",
+    expression: Annotated[
+        str | None, typer.Argument(help="A recipe such as 'focal+warmup', after `explain`.", show_default=False)
+    ] = None,
     task: Annotated[str | None, typer.Option(help="Only recipes for this task.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Explain in numbers what the recipe does to this model.", autocompletion=options.models),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Argument of --model; repeatable.", show_default=False),
+    ] = None,
     as_json: options.AsJson = False,
 ):
-    """List named recipes."""
-    from zoo.cli import show
+    """List named recipes, or explain one: zoo recipes explain EXPRESSION.
 
+    --model says in numbers what it does to a model.
+    """
+    from zoo.cli import explaining, show
+
+    if pattern == "explain":
+        if expression is None or task is not None:
+            works = "Write `zoo recipes explain EXPRESSION`, such as focal+warmup, with or without --model NAME."
+            raise invalid("`zoo recipes explain` explains one recipe", works=works)
+        explaining.explain(expression, model, option, as_json)
+        return
+    if expression is not None or model is not None or option:
+        works = f"Write `zoo recipes explain {expression or pattern}` to explain a recipe."
+        raise invalid("a list of recipes takes one pattern", expression or model or option[0], works)
     show.recipes(pattern, task, as_json)
 
 

@@ -186,7 +186,7 @@ def _section(title, rows):
         screen.fields([(name, repr(value)) for name, value in rows.items()], indent=2)
 
 
-def _card(package, name):
+def card_of(package, name):
     """Returns (heading, text) of the parts of a model's or trick's docstring, read without importing its file."""
     entry = index()[package].get(name)
     path = Path(zoo.__file__).parent / package / f"{entry['module']}.py" if entry else None
@@ -214,7 +214,7 @@ def _model(row, as_json):
     if as_json:
         screen.as_json(_json(row, kind="model", variants=variants, recipes=used_by, weights=weights))
         return
-    card = _card("models", row.name)
+    card = card_of("models", row.name)
     exact = functools.partial("{:,}".format)
     flops = f"{exact(row.flops)} in one forward pass of one example" if row.flops is not None else None
     page(
@@ -275,7 +275,7 @@ def _blocks(row):
 
 
 def _trick(row):
-    card = _card("tricks", row.name)
+    card = card_of("tricks", row.name)
     page(
         row.name,
         f"trick of the {row.stage} stage",

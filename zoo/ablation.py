@@ -1,0 +1,405 @@
+"""Ablation: every trick of a recipe left out of it, and added alone to nothing, over seeds.
+
+ablation.json       what was asked, every run's figures, and what they say
+ablation.md         the same for people
+ablation.png        the differences, with their intervals
+<arm>/seed<n>/      one ordinary run each, see `zoo.runs`
+"""
+
+import itertools
+import json
+import shlex
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import keras
+
+from zoo import ablation_report, runs
+from zoo.ablation_results import Ablation, read
+from zoo.arms import FULL, arms_of
+from zoo.data import load as load_data
+from zoo.errors import InvalidArgument, StoreError, invalid
+from zoo.factory import resolve
+from zoo.files import check_writable, locked, make_folder, write_atomic
+from zoo.machine import hardware, versions
+from zoo.progress import console, say
+from zoo.recipes import recipe as read_recipe
+from zoo.settings import settings_of
+from zoo.spec import jsonable
+from zoo.training import train
+from zoo.watching import Watch
+from zoo.workers import FINISHED, Workers, cores, train_one
+
+RECORD, TEXT, PICTURE = "ablation.json", "ablation.md", "ablation.png"
+FORMAT = 1
+
+
+def ablate(
+    model=None,
+    recipe=None,
+    data=None,
+    *,
+    seeds=3,
+    mode="both",
+    out=None,
+    resume=False,
+    epochs=None,
+    batch_size=None,
+    jobs=None,
+    keep="best",
+    mixed_precision=None,
+    jit=None,
+    deterministic=True,
+    weights=None,
+    quiet=False,
+    data_options=None,
+    **arguments,
+):
+    """Measures what each trick of a recipe is worth: the recipe without it, and it alone, each with the same seeds.
+
+    Every arm starts from the same weights and sees the examples in the same order with the same seed, as far as the
+    tricks allow, so differences are taken within seeds. Each run is an ordinary one of `zoo.train` in
+    `out/<arm>/seed<n>`.
+
+    Args:
+        model: a model's name; by default the named recipe's.
+        recipe: such as "focal+warmup+radam", with at least one trick.
+        data: a data set's name, a path, or a `zoo.data.base.Dataset`; by default the named recipe's.
+        seeds: how many, counted from 0, or the seeds themselves. An ablation can be given more of them later.
+        mode: "leave_one_out", "add_one_in" or "both".
+        out: folder; by default `runs/ablation.<model>.<data>` with a number where that exists.
+        resume: go on with the ablation in `out`. Runs that are finished are not repeated, others continue from their
+            last epoch.
+        epochs, batch_size: by default the named recipe's, else 20 and 32.
+        jobs: trainings at a time, in processes of their own; by default half the cores, and one where there is an
+            accelerator, or where model or data cannot be named to another process. One trains in this process.
+        keep, mixed_precision, jit, deterministic, weights: as for `zoo.train`.
+        quiet: whether to print nothing.
+        data_options: options of the data set.
+        **arguments: of the model's builder.
+
+    Returns:
+        The `zoo.ablation_results.Ablation`.
+
+    Raises:
+        InvalidArgument: something cannot work; nothing has been trained yet.
+        Conflict: two tricks of the recipe exclude each other.
+        StoreError: the folder cannot be written, or another process works in it.
+    """
+    chosen = read_recipe(recipe if recipe is not None else "plain")
+    model, data, arguments, data_options = completed(chosen, model, data, arguments, data_options or {})
+    if not isinstance(model, str):
+        works = "Give its name, and weights= (a run folder or a reference) if it is not to start from nothing."
+        raise invalid("every arm of an ablation builds its model anew", type(model).__name__, works)
+    seeds = _seeds(seeds)
+    arms, comparisons = arms_of(chosen, mode)
+    options = {"keep": keep, "mixed_precision": mixed_precision, "jit": jit, "deterministic": deterministic}
+    settings = settings_of(chosen, epochs, batch_size, seeds[0], **options)
+    options |= {"epochs": settings["epochs"], "batch_size": settings["batch_size"], "weights": weights, **arguments}
+    builder, variant, _ = resolve(model, arguments)
+    jobs = _jobs(jobs, data, builder, chosen)
+    _check_folder(out, resume)
+    dataset = load_data(data, **data_options)
+    folder = Path(out) if out is not None else _unused(variant, dataset.name)
+    settings.pop("seed")
+    question = jsonable(
+        {
+            "model": variant,
+            "arguments": arguments,
+            "recipe": chosen.exact,
+            "data": dataset.fingerprint,
+            "weights": None if weights is None else str(weights),
+            **settings,
+            "backend": keras.backend.backend(),
+        }
+    )
+    record = _start(folder, question)
+    impossible = _impossible(arms, variant, dataset, options)
+    record |= {
+        "status": "running",
+        "command": _command(model, data, chosen, seeds, mode, options, data_options, arguments),
+        "seeds": seeds,
+        "mode": mode,
+        "task": builder.task,
+        "data": {
+            "name": dataset.name,
+            "fingerprint": dataset.fingerprint,
+            "sizes": {name: len(split) for name, split in dataset.splits.items()},
+        },
+        "recipe": str(chosen),
+        "arms": [
+            {"name": a.name, "recipe": str(a.recipe), "recipe_exact": a.recipe.exact, "impossible": impossible[a.name]}
+            for a in arms
+        ],
+        "comparisons": [vars(c) for c in comparisons],
+        "versions": versions(),
+        "hardware": hardware(),
+        "jobs": max(jobs, record.get("jobs", 1)),
+    }
+    make_folder(folder)
+    with locked(folder / ".lock", wait_seconds=0):
+        work = _Work(folder, record, console(quiet), jobs)
+        work.options = {"model": model, "data": data, "data_options": data_options or None, **options}
+        return work.run()
+
+
+def completed(chosen, model, data, arguments, data_options):
+    """Returns model, data and their options, from the settings of the named recipes where not given.
+
+    Raises:
+        InvalidArgument: nobody says which model, or which data.
+    """
+    if model is None:
+        model = chosen.setting("model")
+        arguments = {**chosen.setting("arguments", default={}), **arguments}
+    if data is None:
+        data = chosen.setting("data")
+        data_options = {**chosen.setting("data_options", default={}), **data_options}
+    missing = [name for name, value in (("a model", model), ("data", data)) if value is None]
+    if missing:
+        works = "Name them, or a recipe that has both (zoo.list_recipes())."
+        raise invalid(f"an ablation needs {' and '.join(missing)}", works=works)
+    return model, data, arguments, data_options
+
+
+class _Work:
+    """One call of `ablate`: the runs that are still to do, and the record of all."""
+
+    def __init__(self, folder, record, console, jobs):
+        self.folder, self.record, self.console, self.jobs = folder, record, console, jobs
+        self.options = {}
+
+    def run(self):
+        record = self.record
+        possible = [arm for arm in record["arms"] if arm["impossible"] is None]
+        every = [(arm["name"], seed) for seed in record["seeds"] for arm in possible]  # a seed's pairs, then the next's
+        recipes = {arm["name"]: arm["recipe"] for arm in possible}
+        self._announce(every)
+        for name, seed in every:
+            self._collect(name, seed)
+        tasks = [
+            (pair, {**self.options, "recipe": recipes[pair[0]], "seed": pair[1], **self._place(*pair)})
+            for pair in every
+            if not self._known(*pair)
+        ]
+        self.write()
+        watch = Watch(self.console, len(every), len(every) - len(tasks), self.options["epochs"])
+        try:
+            with watch:
+                self._train(tasks, watch)
+        except BaseException as error:
+            self.record["status"] = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            if not isinstance(error, StoreError):  # a full disk would hide the first error behind a second
+                self.write()
+            if isinstance(error, KeyboardInterrupt):
+                self._say_how_to_go_on(every)
+            raise
+        return self._finish()
+
+    def _train(self, tasks, watch):
+        def started(pair):
+            watch.started(_words(pair), self.folder / pair[0] / f"seed{pair[1]}")
+
+        def done(pair, answer):
+            self._collect(*pair, answer)
+            self.write()
+            watch.finished(_words(pair), self._result(*pair))
+
+        if not tasks:
+            return
+        if self.jobs == 1:
+            for pair, options in tasks:
+                started(pair)
+                done(pair, train_one(options))
+            return
+        count = min(self.jobs, len(tasks))
+        sent = [(pair, {k: _text(v) for k, v in options.items()}) for pair, options in tasks]
+        with Workers(count, max(1, cores() // count)) as workers:
+            workers.run(sent, done, started)
+
+    def _place(self, name, seed):
+        """Returns where a run is kept and whether it goes on; what a run that was killed at birth left is removed."""
+        folder = self.folder / name / f"seed{seed}"
+        resume = (folder / runs.RUN).is_file()
+        if folder.is_dir() and not resume:
+            shutil.rmtree(folder)
+        return {"out": folder, "resume": resume}
+
+    def _known(self, name, seed):
+        return str(seed) in self.record["runs"].get(name, {})
+
+    def _collect(self, name, seed, answer=None):
+        """Records what a run came to, if it has come to something."""
+        if self._known(name, seed):
+            return
+        folder = self.folder / name / f"seed{seed}"
+        found = runs.Run(folder) if (folder / runs.RUN).is_file() else None
+        ended = answer["status"] if answer else FINISHED
+        if found is None or (ended == FINISHED and found.status != FINISHED):
+            return
+        row = {"status": ended, "message": None, "warnings": [], **(answer or {})}
+        row |= {"test": found.metrics.get("test"), "validation": found.metrics.get("validation")}
+        row |= {"best_epoch": found.record["best_epoch"], "seconds": [epoch["seconds"] for epoch in found.history]}
+        self.record["runs"].setdefault(name, {})[str(seed)] = row
+
+    def write(self):
+        record = Ablation(self.folder, self.record).to_json()
+        write_atomic(self.folder / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+    def _finish(self):
+        self.record["status"] = FINISHED
+        self.record["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
+        found = Ablation(self.folder, self.record)
+        self.write()
+        write_atomic(self.folder / TEXT, found.to_markdown())
+        ablation_report.draw(found, self.folder / PICTURE)
+        self.console.print(ablation_report.tables(found))
+        say(self.console, f"{self.folder / TEXT}, {self.folder / PICTURE}")
+        return found
+
+    # What is said
+
+    def _announce(self, every):
+        record, arms = self.record, self.record["arms"]
+        parts = (f"{record['recipe']} on {record['data']['name']}: {len(arms)} arms, {len(record['seeds'])} seeds, ",)
+        parts += (f"{len(every)} runs of {self.options['epochs']} epochs, {self.jobs} at a time",)
+        say(self.console, "", record["question"]["model"], f", {''.join(parts)}")
+        for arm in arms:
+            if arm["impossible"] is not None:
+                say(self.console, f"{arm['name']} is not possible: {arm['impossible']}")
+
+    def _result(self, name, seed):
+        row = self.record["runs"][name][str(seed)]
+        if row["status"] != FINISHED:
+            return row["status"]
+        from zoo.tasks import sentence
+
+        return f"{sentence(row['test'], self.record['task'])}, {sum(row['seconds']):.0f} s"
+
+    def _say_how_to_go_on(self, every):
+        done = sum(self._known(*pair) for pair in every)
+        start = self.record["command"] or "the same call, with resume=True and out="
+        go_on = f"{start} --out {shlex.quote(str(self.folder))} --resume" if self.record["command"] else start
+        say(self.console, f"Stopped after {done} of {len(every)} runs; {self.folder} is intact. Continue with: {go_on}")
+
+
+def _words(pair):
+    return f"{pair[0]}, seed {pair[1]}"
+
+
+def _text(value):
+    """Returns a path as a text that is still a path, anything else as it is."""
+    return value if not isinstance(value, Path) else str(value if value.is_absolute() else f"./{value}")
+
+
+# Before training
+
+
+def _seeds(seeds):
+    """Returns the seeds as a list."""
+    count = type(seeds) is int
+    found = list(range(seeds)) if count and seeds > 0 else seeds
+    if not isinstance(found, (list, tuple)) or not found or len(set(found)) < len(found):
+        raise invalid("`seeds` must be a positive number of seeds, or a list of different ones", seeds)
+    if any(type(s) is not int or not 0 <= s < 2**32 for s in found):
+        raise invalid(f"each of `seeds` must be a whole number from 0 to {2**32 - 1}", seeds)
+    return list(found)
+
+
+def _jobs(jobs, data, builder, chosen):
+    """Returns how many trainings run at a time."""
+    if jobs is not None and (type(jobs) is not int or jobs < 1):
+        raise invalid("`jobs` must be a positive whole number", jobs)
+    own = [f"trick {t.name!r}" for t in chosen.tricks if not type(t).__module__.startswith("zoo.")]
+    own += [] if builder.module.startswith("zoo.") else [f"model {builder.family!r}"]
+    own += [] if isinstance(data, (str, Path)) else ["data in memory"]
+    if jobs is None:
+        return 1 if own or hardware()["devices"] else max(1, cores() // 2)
+    if jobs > 1 and own:
+        raise invalid(f"other processes cannot be given {' and '.join(own)}", f"jobs={jobs}", "Pass jobs=1.")
+    return jobs
+
+
+def _check_folder(folder, resume):
+    """Refuses a folder that holds something else than what was asked for, before any work."""
+    if folder is None:
+        if resume:
+            raise invalid("resume=True needs to know which ablation", works="Pass out= (--out), its folder.")
+        return
+    folder = Path(folder)
+    if (folder / RECORD).exists():
+        if not resume:
+            works = "Pass resume=True (--resume) to go on with it, or another out=."
+            raise invalid(f"{folder} already holds an ablation", works=works)
+    elif folder.exists() and (not folder.is_dir() or any(p.name != ".lock" for p in folder.iterdir())):
+        raise invalid(f"{folder} exists and holds no ablation", works="Pass another out=.")
+    elif resume and not folder.exists():
+        works = "Leave out resume=True (--resume), or check out=."
+        raise invalid(f"there is no ablation to resume in {folder}", works=works)
+    check_writable(folder)
+
+
+def _start(folder, question):
+    """Returns the record that a call starts from: that in the folder if it asked the same, else a new one.
+
+    Raises:
+        InvalidArgument: the ablation in the folder asked something else; the message says what.
+        IntegrityError: its record is damaged.
+    """
+    if not (folder / RECORD).is_file():
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        return {"format": FORMAT, "question": question, "started": started, "runs": {}}
+    record = read(folder)
+    asked = record["question"]
+    keys = dict.fromkeys((*question, *asked))
+    other = [f"{k}: {asked.get(k)!r} there, {question.get(k)!r} here" for k in keys if asked.get(k) != question.get(k)]
+    if other:
+        works = "Resume with what it asked, or start another in a new folder. Only seeds and mode may change."
+        raise invalid(f"the ablation in {folder} asked something else: {'; '.join(other)}", works=works)
+    return record
+
+
+def _impossible(arms, variant, dataset, options):
+    """Returns arm name -> why it cannot work, or None where it can; every arm is planned on the real model.
+
+    Raises:
+        InvalidArgument: the full recipe cannot work.
+    """
+    import warnings
+
+    found = {}
+    for arm in arms:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # training says them, and the record keeps them
+                train(variant, dataset, recipe=arm.recipe, dry_run=True, **options)
+            found[arm.name] = None
+        except InvalidArgument as error:
+            if arm.name == FULL:
+                raise
+            found[arm.name] = str(error)
+    return found
+
+
+def _unused(model, data):
+    base = Path("runs") / f"ablation.{model}.{data}"
+    numbered = (Path(f"{base}-{n}") for n in itertools.count(2))
+    return next(p for p in itertools.chain([base], numbered) if not p.exists())
+
+
+def _command(model, data, chosen, seeds, mode, options, data_options, arguments):
+    """Returns the command that asks the same, or None where data or seeds have no words for it."""
+    if not isinstance(data, (str, Path)) or seeds != list(range(len(seeds))):
+        return None
+    words = ["zoo", "ablate", model, "--recipe", str(chosen), "--data", str(data), "--seeds", str(len(seeds))]
+    words += ["--epochs", str(options["epochs"]), "--batch-size", str(options["batch_size"])]
+    words += ["--mode", mode] if mode != "both" else []
+    words += ["--keep", options["keep"]] if options["keep"] != "best" else []
+    words += ["--weights", str(options["weights"])] if options["weights"] else []
+    words += ["--mixed-precision", options["mixed_precision"]] if options["mixed_precision"] else []
+    words += [] if options["jit"] is None else ["--jit" if options["jit"] else "--no-jit"]
+    words += [] if options["deterministic"] else ["--no-deterministic"]
+    for option, rows in (("--set", arguments), ("--data-option", data_options)):
+        words += [word for name, value in sorted(rows.items()) for word in (option, f"{name}={value!r}")]
+    return shlex.join(words)
