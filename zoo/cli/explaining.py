@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 
 import zoo
-from zoo.cli import names, screen, show
+from zoo.cards import card_of
+from zoo.cli import names, screen
 from zoo.errors import invalid
 from zoo.recipes import PLAIN, find_recipe, outline
 from zoo.registry import STAGES, index, list_tricks
@@ -50,7 +51,7 @@ def _unfolded(text, rows):
 def _from_cards(expression, found, rows, as_json):
     parts = []
     for name, given in found.items():
-        row, card = rows[name], dict(reversed(show.card_of("tricks", name)))  # of two papers the first
+        row, card = rows[name], dict(reversed(card_of("tricks", name)))  # of two papers the first
         parts.append(
             {
                 "name": name,

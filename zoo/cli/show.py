@@ -1,6 +1,5 @@
 """What the commands that only look print. Nothing here imports Keras or NumPy."""
 
-import ast
 import dataclasses
 import fnmatch
 import functools
@@ -8,11 +7,12 @@ import re
 from pathlib import Path
 
 import zoo
+from zoo.cards import card_of
 from zoo.cli import names, screen
 from zoo.cli.screen import Column
 from zoo.errors import UnknownName, unknown
 from zoo.recipes import list_recipes
-from zoo.registry import ModelRow, TrickRow, WeightsRow, index, list_models, list_tricks, list_weights
+from zoo.registry import ModelRow, TrickRow, WeightsRow, list_models, list_tricks, list_weights
 from zoo.spec import jsonable
 
 _FILES = (
@@ -184,22 +184,6 @@ def _section(title, rows):
         screen.line()
         screen.line(title, style="bold")
         screen.fields([(name, repr(value)) for name, value in rows.items()], indent=2)
-
-
-def card_of(package, name):
-    """Returns (heading, text) of the parts of a model's or trick's docstring, read without importing its file."""
-    entry = index()[package].get(name)
-    path = Path(zoo.__file__).parent / package / f"{entry['module']}.py" if entry else None
-    if path is None or not path.is_file():
-        return []
-    parts = []
-    for line in (ast.get_docstring(ast.parse(path.read_text("utf-8"))) or "").splitlines()[1:]:
-        key, colon, text = line.partition(": ")
-        if colon and re.fullmatch(r"[A-Z][a-z]+( [a-z]+)?", key):
-            parts.append([key.lower(), text])
-        elif parts and line.strip():
-            parts[-1][1] += f" {line.strip()}"
-    return [tuple(part) for part in parts]
 
 
 def _papers(card, row):
