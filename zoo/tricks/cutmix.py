@@ -1,6 +1,6 @@
 """CutMix: a rectangle of each training image comes from another one, and the label by its area.
 
-Paper: Yun et al., 2019, https://arxiv.org/abs/1905.04899, section 3.1 and algorithm 1
+Paper: Yun et al., 2019, https://arxiv.org/abs/1905.04899, section 3.1
 Use when: a classifier of photographs looks at too small a part of an object, or remembers its training set.
 Start with: alpha=1, the paper's. It asks for more epochs than plain training.
 Formula: x = M x_i + (1 - M) x_j, t = s t_i + (1 - s) t_j, s the share of the pixels that M keeps; the rectangle's
@@ -8,8 +8,9 @@ Formula: x = M x_i + (1 - M) x_j, t = s t_i + (1 - s) t_j, s the share of the pi
 Composes with: mixup (each batch gets one or the other, with equal odds), every augmentation, class_balance (the
     weights of the two examples are blended too).
 Conflicts with: losses that know one right class; models that read words, tables or several inputs.
-Departures: a rectangle is drawn for each example, where the paper's code draws one for a batch. keras.layers.CutMix
-    takes no seed that changes from batch to batch; keras-cv's gives labels by the area before clipping.
+Departures: a rectangle is drawn for each example, where the paper's code draws one for a batch, and its sides may be
+    odd, which matters for small images. keras.layers.CutMix takes no seed that changes from batch to batch; keras-cv's
+    gives labels by the area before clipping.
 """
 
 from dataclasses import dataclass
@@ -27,9 +28,9 @@ def boxes(seeds, alpha, count, height, width):
     side = tf.sqrt(1.0 - beta(size, alpha, count))
 
     def edges(seed, length):
-        half = tf.cast(side * length, "int32") // 2
-        centre = tf.random.stateless_uniform((count,), seed, 0, length, "int32")
-        return tf.maximum(centre - half, 0), tf.minimum(centre + half, length)
+        cut = tf.cast(tf.round(side * length), "int32")
+        first = tf.random.stateless_uniform((count,), seed, 0, length, "int32") - cut // 2
+        return tf.maximum(first, 0), tf.minimum(first + cut, length)
 
     return *edges(rows, height), *edges(columns, width)
 

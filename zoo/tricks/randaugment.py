@@ -32,7 +32,7 @@ OPERATIONS = {
     "contrast": lambda m, s: 1 + 0.9 * m * s,
     "sharpness": lambda m, s: 1 + 0.9 * m * s,
     "posterize": lambda m, s: 8 - round(4 * m) + 0 * s,
-    "solarize": lambda m, s: 1 - m + 0 * s,
+    "solarize": lambda m, s: (1 - m) * 256 / 255 + 0 * s,  # without strength even white stays
     "autocontrast": lambda m, s: s,
     "equalize": lambda m, s: s,
 }
