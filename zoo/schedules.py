@@ -16,9 +16,11 @@ class BoundSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
     Attributes:
         spans_warmup: whether its steps count from the start of the fit although a warmup comes first.
+        restarts: whether it falls in cycles, each of which begins at the peak.
     """
 
     spans_warmup = False
+    restarts = False
 
     def __init__(self):
         super().__init__()

@@ -29,6 +29,8 @@ class CyclicCosine(BoundSchedule):
         final: last rate of a cycle as a share of the peak.
     """
 
+    restarts = True
+
     def __init__(self, peak, epochs, growth=2.0, final=0.0):
         super().__init__()
         self.peak = peak
