@@ -22,6 +22,7 @@ _PUBLIC = {
     "train": "zoo.training",
     "ablate": "zoo.ablation",
     "finetune": "zoo.training",
+    "find_learning_rate": "zoo.rate_finding",
     "Run": "zoo.runs",
     "evaluate": "zoo.inference",
     "predict": "zoo.inference",

@@ -305,7 +305,7 @@ class _StopOnNonFinite(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         loss = float(logs["loss"])
-        if not math.isfinite(loss):
+        if not math.isfinite(loss) and not self.model.stop_training:  # lr_finder expects it, and stops
             optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
             rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
             raise NonFiniteLoss(

@@ -83,12 +83,7 @@ def train(
     settings = settings_of(chosen, epochs, batch_size, seed, keep, mixed_precision, jit, deterministic)
     _check_model(model, chosen, weights, arguments)
     out = _checked_folder(out, resume)
-    dataset = load_data(data, **(data_options or {}))
-    complete = arguments
-    if isinstance(model, str):
-        complete, dataset = _settled(model, chosen, dataset, settings, arguments)
-    else:
-        dataset = for_model(dataset, spec_of(model))
+    complete, dataset = _read(model, data, data_options, chosen, settings, arguments)
     with policy(settings):
         compiled = _compiled(model, dataset, chosen, settings, weights, complete)
         check_targets(compiled.plan.heads, dataset)
@@ -100,6 +95,27 @@ def train(
             session = Session(compiled, dataset, chosen, settings, folder, quiet=quiet, tensorboard=tensorboard)
             session.command = _command(model, data, chosen, settings, data_options, weights, arguments)
             return session.run(resume)
+
+
+def prepared(model, data, chosen, settings, data_options=None, arguments=None):
+    """Returns the compiled model and the data set that `train` would start with, for what runs a few steps of it.
+
+    Args:
+        model, data, data_options: as for `train`.
+        chosen: a `Recipe`.
+        settings: of `zoo.settings.settings_of`, within whose `policy` this is called.
+        arguments: dict, of the builder, for a model given by name.
+
+    Raises:
+        As `train`.
+    """
+    arguments = arguments or {}
+    _check_model(model, chosen, None, arguments)
+    _carried(model, settings["batch_size"])
+    arguments, dataset = _read(model, data, data_options, chosen, settings, arguments)
+    compiled = _compiled(model, dataset, chosen, settings, None, arguments)
+    check_targets(compiled.plan.heads, dataset)
+    return compiled, dataset
 
 
 def finetune(model, data, *, recipe=None, freeze=False, data_options=None, **options):
@@ -191,6 +207,14 @@ def _carried(model, batch_size):
         works = f"Pass batch_size={rows}, or use zoo.recurrent_state.twin(model, batch_size={batch_size})."
         raise invalid(f"this model carries the state of batches of {rows} rows", batch_size, works)
     return rows or batch_size
+
+
+def _read(model, data, data_options, chosen, settings, arguments):
+    """Returns `(arguments, data set)` of a training."""
+    dataset = load_data(data, **(data_options or {}))
+    if isinstance(model, str):
+        return _settled(model, chosen, dataset, settings, arguments)
+    return arguments, for_model(dataset, spec_of(model))
 
 
 def _settled(model, chosen, dataset, settings, arguments):

@@ -299,6 +299,40 @@ def _completed(model, data, arguments, data_options, said):
     return model, data, arguments, data_options
 
 
+@app.command("find-lr")
+def find_lr(
+    model: Annotated[str, typer.Argument(help="Name of a model (zoo list).", autocompletion=options.models)],
+    data: Annotated[
+        str, typer.Option("--data", "-d", help="Name of a data set, or a path.", autocompletion=options.datasets)
+    ],
+    recipe: options.RecipeText = None,
+    low: Annotated[float, typer.Option(help="First learning rate.")] = 1e-7,
+    high: Annotated[float, typer.Option(help="Last learning rate.")] = 10.0,
+    steps: Annotated[int, typer.Option(metavar="N", min=20, help="How many rates, one a step.")] = 200,
+    batch_size: options.BatchSize = None,
+    seed: options.Seed = 0,
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Picture to draw, a PNG.")] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Argument of the model; repeatable.", show_default=False),
+    ] = None,
+    data_option: options.DataOption = None,
+):
+    """Suggest a learning rate: train at ever higher rates until the loss diverges; nothing is kept."""
+    arguments, data_options = names.settings("--set", option), names.settings("--data-option", data_option)
+    names.recipe(recipe)
+    names.model(model, arguments)
+    names.data(data, data_options)
+    numbers = {"low": low, "high": high, "steps": steps, "batch_size": batch_size, "seed": seed}
+    zoo = _with_keras()
+    found = zoo.find_learning_rate(
+        model, data, recipe=recipe, **numbers, out=out, data_options=data_options, **arguments
+    )
+    screen.line(str(found))
+    if out is not None:
+        screen.line(str(out))
+
+
 @app.command()
 def finetune(
     ref: options.Reference,
