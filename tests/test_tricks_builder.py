@@ -571,3 +571,23 @@ def test_a_compiled_model_survives_saving(text, tmp_path):
     assert again.recipe == model.recipe
     assert again.zoo_spec.heads == model.zoo_spec.heads
     np.testing.assert_allclose(again.evaluate(x, y, verbose=0), model.evaluate(x, y, verbose=0), rtol=1e-6)
+
+
+def test_label_smoothing_explains_what_each_answer_is_asked_for():
+    chosen = zoo.recipe("sigmoid_head+label_smoothing(amount=0.2)")
+    assert "each yes of 'logits' is asked for 0.9 instead of 1, each no for 0.1" in chosen.explain(image_net())
+    assert "is asked for 0.867 instead of 1" in zoo.recipe("label_smoothing(amount=0.2)").explain(image_net())
+
+
+def test_a_declared_softmax_of_one_unit_is_read_as_yes_or_no():
+    net = image_net(1)
+    net.zoo_spec = net.zoo_spec.but(heads={"logits": {"kind": "softmax", "weight": 1.0}})
+    assert zoo.recipe("plain").plan(net).heads[0].kind == "sigmoid"
+
+
+@pytest.mark.parametrize(
+    ("other", "said"), [("accumulate(steps=2)", "a single one"), ("gradient_penalty", "each example's own")]
+)
+def test_batch_norm_is_warned_of_beside_what_it_spoils(other, said):
+    with pytest.warns(RecipeWarning, match=rf"batch_norm with \w+: .*{said}"):
+        zoo.build("resnet20", recipe=f"batch_norm+{other}", **RESNET)

@@ -54,7 +54,8 @@ class Plan:
         watched: layers whose outputs in the plain pass the objectives need.
         bound: function `loss -> loss` that is applied to the finished training loss, or None.
         inference_layers: layers that run as in inference in training steps too.
-        extras: built `keras.Layer`s beside the model whose variables a trick trains or keeps.
+        extras: built `keras.Layer`s beside the model whose variables a trick trains or keeps; before each loss their
+            `in_training` is set to whether it is that of a training step.
         optimizer: function `(learning_rate, **options) -> keras.optimizers.Optimizer`.
         optimizer_options: pairs (name, value) of options that every Keras optimizer takes, such as `clipnorm`.
         optimizer_wrappers: functions `(optimizer, model) -> optimizer`.
@@ -207,5 +208,6 @@ def heads_of(model, task=None):
         by_step = row["kind"] == "regression" or task == "text_generation"
         if len(output.shape) > 2 and not by_step:
             raise invalid(f"output {name!r} must have shape (batch, classes)", tuple(output.shape))
-        heads.append(Head(name, row["kind"], units, row["weight"]))
+        kind = "sigmoid" if units == 1 and row["kind"] == "softmax" else row["kind"]  # a softmax of one is always 1
+        heads.append(Head(name, kind, units, row["weight"]))
     return tuple(heads)

@@ -23,6 +23,12 @@ class BatchNorm(Switch):
 
     argument = "norm"
     value = "batch"
+    clashes = {
+        "accumulate": "gradients of several batches are joined, statistics are still those of a single one (Wu and He, "
+        "2018, https://arxiv.org/abs/1803.08494, section 1); group_norm does not mind",
+        "gradient_penalty": "the penalty is on each example's own gradient, and the statistics tie the examples of a "
+        "batch (Gulrajani et al., 2017, https://arxiv.org/abs/1704.00028, section 4); layer_norm does not",
+    }
 
     def apply(self, plan):
         return plan.adding("at_fit", tiny_batches(self.name))

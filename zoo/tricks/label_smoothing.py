@@ -3,7 +3,9 @@
 Paper: Szegedy et al., 2015, https://arxiv.org/abs/1512.00567, section 7
 Use when: a classifier is over-confident, or some labels are wrong.
 Start with: the paper's 0.1.
-Composes with: focal, which then works on the smoothed targets.
+Formula: a target t becomes (1 - amount) t + amount / C for each of C classes; for a sigmoid, which answers yes or no,
+    C = 2
+Composes with: focal and sigmoid_ce, which then work on the smoothed targets; sigmoid_head.
 Conflicts with: nothing here; its pull toward doubt is stronger on top of mixed labels.
 """
 
@@ -31,8 +33,12 @@ class LabelSmoothing:
     def explain(self, plan):
         lines = []
         for head in plan.head_for("label_smoothing", ("softmax", "sigmoid")):
-            classes = max(head.units, 2)
+            classes = 2 if head.kind == "sigmoid" else head.units
             off = self.amount / classes
+            if classes < head.units:
+                yes = f"each yes of {head.name!r} is asked for {1 - off:.3g} instead of 1"
+                lines.append(f"{yes}, each no for {off:.3g} instead of 0")
+                continue
             lines.append(
                 f"the right class of {head.name!r} is asked for {1 - self.amount + off:.3g} instead of 1, each of the "
                 f"other {classes - 1} for {off:.3g} instead of 0"
