@@ -283,17 +283,18 @@ def numbers():
 # Folders and the command
 
 
-def test_a_folder_of_snapshots_gives_a_member_for_each(runs, tmp_path):
-    from zoo.weights import save_weights
+def test_a_folder_of_snapshots_gives_a_member_for_each(runs):
+    from zoo.snapshots import write_snapshot
 
-    model = runs["a"].model()
-    folder = runs["a"].folder / "minima"
-    folder.mkdir()
-    for name in ("epoch-1", "epoch-2"):
+    model, folder = runs["a"].model(), runs["a"].folder
+    for number in (1, 2):
         model.set_weights([w + 0.1 for w in model.get_weights()])
-        save_weights(model, folder / f"{name}.safetensors")
-    made = zoo.ensemble([folder], dataset())
-    assert [m.name for m in made.members] == ["a/epoch-1", "a/epoch-2"]
+        write_snapshot(model, folder, number)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # they have one seed
+        made = zoo.ensemble([folder / "snapshots"], dataset())
+        single = zoo.ensemble([str(folder / "snapshots" / "1"), folder / "snapshots" / "2"], dataset())
+    assert [m.name for m in made.members] == [m.name for m in single.members] == ["a/1", "a/2"]
     logits = np.asarray(keras.ops.convert_to_numpy(model(dataset().test.arrays()[0])), "float64")
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     np.testing.assert_allclose(made._probabilities["test"][1], p, atol=1e-5)

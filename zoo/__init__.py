@@ -28,6 +28,7 @@ _PUBLIC = {
     "predict": "zoo.inference",
     "generate": "zoo.generation",
     "ensemble": "zoo.ensembling",
+    "support_vectors": "zoo.subsets",
     "features": "zoo.backbones",
     "attention": "zoo.attending",
     "attention_picture": "zoo.attending",

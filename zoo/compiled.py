@@ -108,6 +108,8 @@ class ZooModel(keras.Model):
             return super().call(inputs, training=training, mask=mask)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        for layer in self._extras:
+            layer.in_training = training  # the one place that knows, for losses that differ in validation
         loss = super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
         if training and self._plan is not None:
             step = Step(self, self._recorder, loss, x, y, sample_weight, y_pred)
@@ -168,6 +170,10 @@ class ZooModel(keras.Model):
         """Returns sentences on what of the recipe will not work well in such a `fit`; None is for what is not known."""
         return [line for at_fit in self._plan.at_fit for line in at_fit(batch_size, steps_per_epoch, epochs)]
 
+    def watch(self, make):
+        """Adds a callback, which `make()` returns, to those of the recipe, until the model is compiled anew."""
+        self._plan, self._made = self._plan.adding("callbacks", make), None
+
     def recipe_callbacks(self):
         """Returns the recipe's callbacks of the next `fit`, for those who have to restore what they keep."""
         if self._made is None:
@@ -200,7 +206,9 @@ class ZooModel(keras.Model):
     def bind_schedule(self, *, steps_per_epoch, epochs, initial_epoch=0):
         """Tells the schedule its horizon. `fit` does this by itself; a training loop of your own must."""
         if self.schedule is not None:
-            start = int(self.optimizer.iterations) - initial_epoch * steps_per_epoch
+            # Its own count, as schedules follow it: `iterations` counts only steps that accumulation completes.
+            counted = getattr(self.optimizer, "inner_optimizer", self.optimizer)._iterations
+            start = int(counted) - initial_epoch * steps_per_epoch
             self.schedule.bind(steps_per_epoch=steps_per_epoch, epochs=epochs, start=start)
             for line in self.schedule.complaints(epochs):
                 warnings.warn(line, stacklevel=2)

@@ -15,10 +15,10 @@ from zoo.inference import assets_of, check_fit, for_model, loaded
 from zoo.measuring import log_probabilities, outputs_of
 from zoo.plan import heads_of
 from zoo.recurrent_state import states_of
+from zoo.snapshots import FOLDER, snapshots_of
 from zoo.spec import jsonable, spec_of
 
 TREES = ("random_forest", "gradient_boosting")
-_WEIGHTS = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,9 @@ def _models(source):
     if not isinstance(folder, (str, Path)):
         works = "Give references, run folders, keras models, or fitted scikit-learn classifiers."
         raise invalid("an ensemble cannot have this as a member", type(source).__name__, works)
-    files = sorted(Path(folder).expanduser().glob(f"*{_WEIGHTS}")) if Path(folder).expanduser().is_dir() else []
-    if files and not any((Path(folder).expanduser() / name).exists() for name in ("run.json", "config.json")):
-        return _snapshots(Path(folder).expanduser(), files)
+    path = Path(folder).expanduser()
+    if path.name == FOLDER and snapshots_of(path.parent):
+        return [(f"{path.parent.name}/{p.name}", loaded(p), None) for p in snapshots_of(path.parent)]
     try:
         model = loaded(source)
     except InvalidArgument as error:
@@ -119,25 +119,10 @@ def _models(source):
             raise invalid(f"no member named {source!r}", works=f"Did you mean {close!r}?") from error
         raise
     spec, origin = spec_of(model), getattr(model, "zoo_origin", None)
-    name = Path(folder).name if Path(folder).expanduser().exists() else str(source)
+    name = path.name if path.exists() else str(source)
+    if path.parent.name == FOLDER and path.exists():
+        return [(f"{path.parent.parent.name}/{name}", model, None)]  # snapshots of one run have one seed
     return [(name, model, _record_of(origin.folder if origin else None, spec))]
-
-
-def _snapshots(folder, files):
-    """Returns the rows of the weights that one run left behind at several times, in a folder inside its own."""
-    from zoo.factory import build_empty
-    from zoo.hub import checkpoint
-    from zoo.spec import attach
-    from zoo.weights import load_weights
-
-    origin = checkpoint(folder.parent)
-    rows = []
-    for path in files:
-        model = attach(build_empty(origin.spec.name, **origin.spec.arguments), origin.spec)
-        load_weights(model, path)
-        model.zoo_origin = origin  # whose side files it reads with
-        rows.append((f"{folder.parent.name}/{path.name.removesuffix(_WEIGHTS)}", model, None))
-    return rows
 
 
 def _record_of(folder, spec):
@@ -173,7 +158,11 @@ def _network(name, model, made_from, data, batch_size):
         raise invalid(f"{name} has {heads[0].units} outputs", f"{classes} classes in the data", error=DataError)
 
     def of_batch(x):
-        return np.exp(log_probabilities(next(iter(outputs_of(model, x).values()))))
+        logits = next(iter(outputs_of(model, x).values()))
+        if heads[0].kind == "sigmoid" and heads[0].units > 1:  # a yes or no for each class
+            yes = np.exp(-np.logaddexp(0.0, -logits))
+            return yes / yes.sum(axis=1, keepdims=True)
+        return np.exp(log_probabilities(logits))
 
     def of_split(part):
         split = getattr(dataset, part)

@@ -20,6 +20,7 @@ from zoo.factory import build, build_plain, resolve
 from zoo.files import check_writable, locked, make_folder, sha256_of
 from zoo.inference import assets_of, check_fit, check_targets, check_task, for_model
 from zoo.recipes import recipe as read_recipe
+from zoo.scoring import FOLDER as SCORING
 from zoo.session import Session
 from zoo.settings import policy, precision_of, settings_of, whole
 from zoo.spec import Spec, attach, spec_of
@@ -45,6 +46,7 @@ def train(
     dry_run=False,
     data_options=None,
     weights=None,
+    callbacks=(),
     **arguments,
 ):
     """Trains a model and leaves a run folder.
@@ -67,6 +69,8 @@ def train(
         dry_run: whether only to check everything and say what would be done; trains and writes nothing.
         data_options: options of the data set.
         weights: checkpoint that a model given by name starts from.
+        callbacks: functions `() -> keras.callbacks.Callback` that run besides those of the recipe; see
+            `zoo.session.Session.callbacks` for what they may have. They are not part of the record.
         **arguments: of the builder, for a model given by name.
 
     Returns:
@@ -92,6 +96,11 @@ def train(
             return _said_before(compiled, dataset, chosen, settings, folder)
         make_folder(folder)
         with locked(folder / ".lock", wait_seconds=0):
+            if compiled.plan.subset is not None:
+                part = {"folder": folder / SCORING, "quiet": quiet}
+                dataset = compiled.plan.subset.of(compiled, dataset, chosen, settings, **part)
+            for make in callbacks:
+                compiled.watch(make)
             session = Session(compiled, dataset, chosen, settings, folder, quiet=quiet, tensorboard=tensorboard)
             session.command = _command(model, data, chosen, settings, data_options, weights, arguments)
             return session.run(resume)
@@ -309,8 +318,11 @@ def _check_folder(folder, resume):
         if not resume:
             works = "Pass resume=True (--resume) to continue it, or another out=."
             raise invalid(f"{folder} already holds a run", works=works)
-    elif folder.exists() and (not folder.is_dir() or any(p.name != ".lock" for p in folder.iterdir())):
+    elif folder.exists() and (not folder.is_dir() or any(p.name not in (".lock", SCORING) for p in folder.iterdir())):
         raise invalid(f"{folder} exists and is no run folder", works="Pass another out=.")
+    elif (folder / SCORING).exists() and not resume:
+        works = "Pass resume=True (--resume) to continue it, or another out=."
+        raise invalid(f"{folder} holds the scoring of a run that was stopped", works=works)
     elif resume and not folder.exists():
         raise invalid(
             f"there is no run to resume in {folder}", works="Leave out resume=True (--resume), or check out=."

@@ -406,9 +406,7 @@ def ablate(
     batch_size: options.BatchSize = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", "-o", metavar="FOLDER", help="By default runs/ablation.MODEL.DATA.", show_default=False
-        ),
+        typer.Option("--out", "-o", metavar="FOLDER", help="By default runs/ablation.MODEL.DATA.", show_default=False),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the ablation in --out.")] = False,
     jobs: Annotated[
@@ -553,6 +551,70 @@ def ensemble(
     from zoo.cli import ensembling
 
     ensembling.ensemble(made, out, as_json)
+
+
+@app.command()
+def support_vectors(
+    model: Annotated[str, typer.Argument(help="Name of a model (zoo list).", autocompletion=options.models)],
+    data: options.Data,
+    recipe: options.RecipeText = None,
+    score: Annotated[Literal["el2n", "margin", "forgetting"], typer.Option(help="What tells hard from easy.")] = "el2n",
+    fractions: Annotated[
+        str, typer.Option(metavar="LIST", help="Parts of the training examples, joined by commas.")
+    ] = "1,0.5,0.25,0.1",
+    keep: Annotated[Literal["hardest", "easiest", "moderate"], typer.Option(help="Which examples.")] = "hardest",
+    balanced: Annotated[bool, typer.Option("--balanced", help="Each class keeps its share.")] = False,
+    score_epochs: Annotated[int, typer.Option(metavar="N", min=1, help="Of the short trainings that score.")] = 2,
+    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="How many of each training.")] = 3,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    budget: Annotated[
+        Literal["epochs", "steps"], typer.Option(help="What every part is trained for the same number of.")
+    ] = "epochs",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FOLDER", help="Every run and the report; goes on there.", show_default=False
+        ),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Argument of the model; repeatable.", show_default=False),
+    ] = None,
+    data_option: options.DataOption = None,
+    quiet: options.Quiet = False,
+    as_json: options.AsJson = False,
+):
+    """Find the training examples that matter, and train on them alone."""
+    arguments, data_options = names.settings("--set", option), names.settings("--data-option", data_option)
+    names.recipe(recipe)
+    names.model(model, arguments)
+    names.data(data, data_options)
+    try:
+        parts = [float(part) for part in fractions.split(",")]
+    except ValueError as error:
+        raise invalid("--fractions takes numbers joined by commas", fractions, "For example 1,0.5,0.1.") from error
+    study = _with_keras().support_vectors(
+        model,
+        data,
+        recipe=recipe,
+        score=score,
+        fractions=parts,
+        keep=keep,
+        balanced=balanced,
+        score_epochs=score_epochs,
+        seeds=seeds,
+        epochs=epochs,
+        batch_size=batch_size,
+        budget=budget,
+        out=out,
+        quiet=quiet or as_json,
+        data_options=data_options,
+        **arguments,
+    )
+    from zoo.cli import ensembling
+
+    ensembling.support_vectors(study, as_json)
 
 
 def _object(item):

@@ -31,3 +31,18 @@ def _matrix(name, report, text):
     values = report["diversity"][name]
     cells = [["-" if v is None else text.format(v) for v in row] for row in values]
     screen.table(columns, [(f"{i} {n}", *row) for i, (n, row) in enumerate(zip(names, cells, strict=True), start=1)])
+
+
+def support_vectors(study, as_json):
+    """Prints what a `zoo.subsets.Study` found."""
+    from zoo.subsets import REPORT, table_of
+
+    report = study.report
+    if as_json:
+        screen.as_json(report)
+        return
+    numbers = ("examples", f"{report['keep']}", "random", "difference", "95% interval", "seconds")
+    screen.table((Column("fraction"), *(Column(title, right=True) for title in numbers)), table_of(report))
+    words = f"{report['score']} in {report['score_epochs']} epochs, seeds {', '.join(map(str, report['seeds']))}"
+    screen.line(f"test accuracy; differences in percentage points; {words}")
+    screen.line(f"written: {study.folder / REPORT}, the picture beside it, and a folder for each run")
