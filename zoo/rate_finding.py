@@ -16,7 +16,8 @@ from zoo.files import write_atomic
 PICTURE = "lr_finder.png"
 _KEEP = 0.9  # share of the running mean of the loss that each step keeps
 _TOO_HIGH = 4.0  # times the lowest running mean is divergence
-_FEWEST = 10  # steps before divergence is looked for
+_SETTLED = 10  # steps before divergence is looked for
+FEWEST = 20  # steps of a test
 
 
 class RateSearch:
@@ -39,7 +40,7 @@ class RateSearch:
         mean = self._mean / (1.0 - _KEEP ** len(self.losses))  # as Adam corrects for the start at zero
         self._lowest = min(self._lowest, mean)
         far = mean > self._lowest + (_TOO_HIGH - 1.0) * abs(self._lowest)
-        self.diverged = not math.isfinite(loss) or (far and len(self.losses) >= _FEWEST)
+        self.diverged = not math.isfinite(loss) or (far and len(self.losses) >= _SETTLED)
         return self.diverged
 
 
@@ -51,7 +52,7 @@ class RatesFound:
         rates, losses: of each step, arrays (steps,).
         smoothed: the losses, each the mean of its neighbourhood; NaN at the ends and where a loss is not finite.
         steepest: the rate at which the loss falls fastest over log(rate); it is the suggestion. None where the loss
-            never clearly falls.
+            never falls by more than its noise.
         lowest: the rate at which the loss is lowest, or None.
         diverged: whether the test ended because the loss diverged.
         picture: path of the picture, or None.
@@ -104,16 +105,7 @@ def smooth(rates, losses):
 
 
 def found_rates(search):
-    """Returns the `RatesFound` of a finished `RateSearch`.
-
-    Raises:
-        InvalidArgument: it has fewer than ten steps.
-    """
-    if len(search.losses) < _FEWEST:
-        works = "Test over more steps, or from a lower rate."
-        raise invalid(
-            f"a range test needs at least {_FEWEST} steps before the loss diverges", len(search.losses), works
-        )
+    """Returns the `RatesFound` of a finished `RateSearch`; it suggests none where the loss diverged at once."""
     rates, losses = np.array(search.rates), np.array(search.losses)
     smoothed, slopes = smooth(rates, losses)
     steepest = lowest = None
@@ -199,13 +191,13 @@ def find_learning_rate(
         `RatesFound`; `str()` says what is suggested.
 
     Raises:
-        InvalidArgument: something cannot work; or the loss diverges within ten steps.
+        InvalidArgument: something cannot work; nothing was changed.
     """
     from zoo.settings import policy, settings_of, whole
     from zoo.training import prepared
 
-    if whole("steps", steps) < 20:
-        raise invalid("`steps` must be at least 20", steps)
+    if whole("steps", steps) < FEWEST:
+        raise invalid(f"`steps` must be at least {FEWEST}", steps)
     chosen = tested_recipe(model, recipe, low, high)
     settings = settings_of(chosen, 1, batch_size, seed, "last", None, None, True)
     with policy(settings):

@@ -25,7 +25,8 @@ class FreezeBn:
     def apply(self, plan):
         layers = batch_norms(plan.model)
         if not layers:
-            raise invalid(f"freeze_bn finds no batch norm in model {plan.name!r}", works="Drop freeze_bn.")
+            works = "Drop freeze_bn, or group_norm or layer_norm where that took the batch norm's place."
+            raise invalid(f"freeze_bn finds no batch norm in model {plan.name!r}", works=works)
         plan = plan.adding("inference_layers", *layers)
         return plan.adding("rate_factors", fixed_affine) if self.affine else plan
 

@@ -19,7 +19,7 @@ import numpy as np
 from keras import ops
 
 from zoo.errors import invalid
-from zoo.rate_finding import PICTURE, RateSearch, draw_rates, found_rates
+from zoo.rate_finding import FEWEST, PICTURE, RateSearch, draw_rates, found_rates
 from zoo.registry import trick
 from zoo.schedules import BoundSchedule
 
@@ -54,6 +54,10 @@ class RecordLosses(keras.callbacks.Callback):
         self.found = None
 
     def on_train_begin(self, logs=None):
+        steps = self.params["epochs"] * (self.params["steps"] or FEWEST)  # the schedule refuses what is not known
+        if steps < FEWEST:
+            works = "Fit more epochs, or in smaller batches."
+            raise invalid(f"lr_finder needs at least {FEWEST} steps, one for each rate", steps, works)
         self._search = RateSearch()
         everything = [*self.model.variables, *self.model.optimizer.variables]
         self._before = [(v, np.array(ops.convert_to_numpy(v))) for v in everything]
