@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from zoo.errors import invalid
+from zoo.objectives import differentiable_gradients
 from zoo.spec import spec_of
 
 CRITIC, GENERATOR = "critic", "generator"  # names of the nested models; their layers' names begin with them
@@ -90,12 +91,17 @@ class Alternating(keras.optimizers.Optimizer):
         ours = [item for item, v in pairs if v.path.startswith(CRITIC)]
         return ours, [item for item, v in pairs if not v.path.startswith(CRITIC)]
 
-    def _backend_apply_gradients(self, grads, trainable_variables):
-        """Does one step; `Optimizer.apply` has checked its arguments and counts the step afterwards."""
+    def exclude_from_weight_decay(self, var_list=None, var_names=None):
+        """Spares variables of both players, as for any Keras optimizer."""
+        for player in (self.critic, self.generator):
+            player.exclude_from_weight_decay(var_list, var_names)
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        """Does one step; Keras has checked its arguments, and averages the weights and counts the step afterwards."""
         ours, theirs = self._parted(trainable_variables, trainable_variables)
         our_grads, their_grads = self._parted(grads, trainable_variables)
         for player in (self.critic, self.generator):
-            player._learning_rate.assign(self.learning_rate)
+            player._learning_rate.assign(learning_rate)
         self.critic.apply(our_grads, ours)
         if self.clip is not None:
             for variable in ours:
@@ -105,8 +111,6 @@ class Alternating(keras.optimizers.Optimizer):
             self._step_generator_if(turn, their_grads, theirs)
         else:
             ops.cond(turn, lambda: self.generator.apply(their_grads, theirs), lambda: None)
-        if self.use_ema:
-            self._update_model_variables_moving_average(self._trainable_variables)
 
     def _step_generator_if(self, turn, grads, variables):
         """Steps the generator by values alone, as a branch on JAX must have no side effects."""
@@ -137,30 +141,6 @@ class Alternating(keras.optimizers.Optimizer):
 # The penalty
 
 
-def input_gradient(function, x):
-    """Returns the gradient of the sum of `function(x)` by `x`, (B, ...), itself differentiable by the weights.
-
-    Differs by backend, because Keras has no gradient of its own.
-    """
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(x)
-            score = ops.sum(function(x))
-        return tape.gradient(score, x)
-    if backend == "jax":
-        import jax
-
-        return jax.grad(lambda v: ops.sum(function(v)))(x)
-    import torch
-
-    with torch.enable_grad():
-        x = x.detach().requires_grad_(True)
-        return torch.autograd.grad(ops.sum(function(x)), x, create_graph=True)[0]
-
-
 def gradient_penalty(critic, images):
     """Returns `(||d critic / d image|| - 1) ** 2` of each image, shape (B,).
 
@@ -168,7 +148,7 @@ def gradient_penalty(critic, images):
         critic: function of images (B, H, W, C) -> scores (B, 1), each of its own image alone.
         images: where the slope is taken; no gradient flows through them.
     """
-    slopes = input_gradient(critic, ops.stop_gradient(images))
+    (slopes,) = differentiable_gradients(lambda given: ops.sum(critic(given[0])), [ops.stop_gradient(images)])
     squares = ops.sum(ops.square(slopes), axis=tuple(range(1, len(images.shape))))
     return ops.square(ops.sqrt(squares + _TINY) - 1.0)
 
@@ -208,8 +188,10 @@ class GradientPenalty:
 class Players:
     """Makes an `Alternating` of two optimizers that `make` makes; an optimizer trick replaces `make` alone.
 
+    Options are those of both players (clipping, weight decay), but for averages, which are over the steps of both.
+
     Attributes:
-        make: function `(learning_rate) -> keras.optimizers.Optimizer`, with a `__name__` for people.
+        make: function `(learning_rate, **options) -> keras.optimizers.Optimizer`, with a `__name__` for people.
         critic_steps, clip: as for `Alternating`.
     """
 
@@ -218,8 +200,9 @@ class Players:
     clip: float | None = None
 
     def __call__(self, learning_rate, **options):
-        critic, generator = self.make(1.0), self.make(1.0)  # at rates that are never used
-        return Alternating(critic, generator, learning_rate, self.critic_steps, self.clip, **options)
+        averaged = {k: options.pop(k) for k in ("use_ema", "ema_momentum") if k in options}
+        critic, generator = self.make(1.0, **options), self.make(1.0, **options)  # at rates that are never used
+        return Alternating(critic, generator, learning_rate, self.critic_steps, self.clip, **averaged)
 
     def playing(self, make):
         """Returns the same game with another optimizer for both players."""
@@ -231,14 +214,14 @@ class Players:
         return f"{self.make.__name__} for critic and generator, {self.critic_steps} critic steps to one{clipped}"
 
 
-def rmsprop(learning_rate):
+def rmsprop(learning_rate, **options):
     """RMSprop as the authors of the Wasserstein GAN ran it: PyTorch's, whose epsilon of 1e-8 is outside the root."""
-    return keras.optimizers.RMSprop(learning_rate, rho=0.99, epsilon=1e-16)
+    return keras.optimizers.RMSprop(learning_rate, rho=0.99, epsilon=1e-16, **options)
 
 
-def adam(learning_rate):
+def adam(learning_rate, **options):
     """Adam with the betas of Gulrajani et al., algorithm 1."""
-    return keras.optimizers.Adam(learning_rate, beta_1=0.0, beta_2=0.9)
+    return keras.optimizers.Adam(learning_rate, beta_1=0.0, beta_2=0.9, **options)
 
 
 rmsprop.__name__, adam.__name__ = "RMSprop", "Adam"

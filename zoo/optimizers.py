@@ -1,5 +1,8 @@
 """What optimizer tricks share, and the optimizer that a plan comes to."""
 
+import dataclasses
+import math
+
 import keras
 from keras import ops
 
@@ -21,6 +24,11 @@ def with_optimizer(plan, make, learning_rate):
     return changed if learning_rate is None else changed.but(learning_rate=learning_rate)
 
 
+def decaying(plan, weight_decay):
+    """Returns the plan with the decoupled weight decay of an optimizer, where that is not 0."""
+    return plan.adding("optimizer_options", ("weight_decay", weight_decay)) if weight_decay else plan
+
+
 def check_rates(trick, *, learning_rate=None, **betas):
     """Refuses a learning rate that is not positive and decay rates outside [0, 1)."""
     if learning_rate is not None and learning_rate <= 0:
@@ -28,6 +36,86 @@ def check_rates(trick, *, learning_rate=None, **betas):
     for name, value in betas.items():
         if not 0 <= value < 1:
             raise invalid(f"{trick}: `{name}` must be in [0, 1)", value)
+
+
+RULES = {  # what an option must be, in words -> names of such options, and the check
+    "be positive": (
+        ("learning_rate", "epsilon", "epsilon_1", "epsilon_2", "clip_threshold", "adam_lr_ratio", "rms_rate"),
+        lambda value: value > 0,
+    ),
+    "be in [0, 1)": (
+        ("beta_1", "beta_2", "rho", "momentum", "adam_beta_1", "adam_beta_2"),
+        lambda value: 0 <= value < 1,
+    ),
+    "be 0 or more": (
+        (
+            "weight_decay",
+            "adam_weight_decay",
+            "initial_accumulator_value",
+            "l1_regularization_strength",
+            "l2_regularization_strength",
+            "l2_shrinkage_regularization_strength",
+            "beta",
+            "warmup_steps",
+        ),
+        lambda value: value >= 0,
+    ),
+    "be 0 or less": (("learning_rate_power", "beta_2_decay"), lambda value: value <= 0),
+    "be at least 1": (("ns_steps",), lambda value: value >= 1),
+}
+
+
+def check_options(trick, options):
+    """Refuses options of an optimizer that are out of range; None is what an optimizer finds out by itself."""
+    for words, (names, allows) in RULES.items():
+        for name in names:
+            if options.get(name) is not None and not allows(options[name]):
+                raise invalid(f"{trick}: `{name}` must {words}", options[name])
+
+
+class KerasOptimizer:
+    """What the tricks share that are one Keras optimizer each, with its arguments for fields.
+
+    Attributes:
+        makes: the Keras class.
+        slots: how many numbers it keeps for each weight.
+    """
+
+    makes = None
+    slots = 0
+
+    def __post_init__(self):
+        check_options(self.name, self.options())
+
+    def options(self):
+        """Returns the fields, name -> value."""
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    def arguments(self, plan):
+        """Returns what `makes` is called with, but for the learning rate and weight decay."""
+        return {k: v for k, v in self.options().items() if k not in ("learning_rate", "weight_decay")}
+
+    def apply(self, plan):
+        arguments = self.arguments(plan)
+
+        def make(learning_rate, **options):
+            return self.makes(learning_rate, **arguments, **({"weight_decay": None} | options))
+
+        make.__name__, make.trick = self.makes.__name__, self.name
+        return with_optimizer(decaying(plan, self.weight_decay), make, self.learning_rate)
+
+    def state(self, plan):
+        """Returns how many numbers the optimizer keeps beside the weights of this model."""
+        return self.slots * sum(math.prod(v.shape) for v in plan.model.trainable_variables)
+
+    def explain(self, plan):
+        shown = {k: v for k, v in self.options().items() if k not in ("learning_rate", "weight_decay")}
+        settings = ", ".join(f"{k} {v:g}" if type(v) is float else f"{k} {v}" for k, v in shown.items())
+        decay = f"; every matrix shrinks by {self.weight_decay:g} times the rate" if self.weight_decay else ""
+        return (
+            f"{self.makes.__name__} at a peak learning rate of {plan.learning_rate:g} ({settings}){decay}; it keeps "
+            f"{self.state(plan):,} numbers beside the weights"
+        )
 
 
 def optimizer_of(plan, model):
@@ -53,11 +141,27 @@ def optimizer_of(plan, model):
 def scale_rates(optimizer, tables):
     """Makes an optimizer multiply its learning rate by factors of each variable's own, in updates and weight decay.
 
+    What the optimizer keeps, such as moments, is as without factors. Variables whose factor is 0 stand still.
+
     Args:
         optimizer: a `keras.optimizers.Optimizer`, changed in place.
         tables: dicts, path of a trainable variable -> factor, a number or a scalar `keras.Variable`; several multiply,
             and a variable in none has 1.
+
+    Raises:
+        InvalidArgument: the optimizer cannot work at rates of each variable's own.
     """
+    if hasattr(optimizer, "generator"):  # a `zoo.adversarial.Alternating`
+        works = "Drop layer_decay or gradual_unfreeze."
+        raise invalid("two players have no common order of layers that learning rates could go by", works=works)
+    changing = any(not isinstance(f, (int, float)) or f == 0 for table in tables for f in table.values())
+    if changing and isinstance(optimizer, (keras.optimizers.Ftrl, keras.optimizers.ScheduleFreeAdamW)):
+        raise invalid(
+            "ftrl and schedule_free_adamw make a weight out of sums over all steps, so it cannot stand still at first, "
+            "as gradual_unfreeze asks",
+            type(optimizer).__name__,
+            "Take another optimizer, such as adamw.",
+        )
     update, decay = optimizer._backend_update_step, optimizer._apply_weight_decay
     current = optimizer._get_current_learning_rate
     held = {id(f): f for table in tables for f in table.values() if not isinstance(f, (int, float))}
@@ -71,7 +175,8 @@ def scale_rates(optimizer, tables):
             for factor in factors:
                 number *= factor if isinstance(factor, (int, float)) else 1.0
             own = [f for f in factors if not isinstance(f, (int, float))]
-            found.setdefault((number, *map(id, own)), (number, own, []))[2].append(i)
+            if number:
+                found.setdefault((number, *map(id, own)), (number, own, []))[2].append(i)
         return found.values()
 
     def scaled(rate, number, own):
@@ -80,11 +185,16 @@ def scale_rates(optimizer, tables):
         return rate * number
 
     def update_step(grads, trainable_variables, learning_rate):
+        product = getattr(optimizer, "_u_product", None)  # of Nadam: each update multiplies it, and they are one step
+        before = None if product is None else ops.copy(product)
         for number, own, places in groups(trainable_variables):
+            if before is not None:
+                product.assign(before)
             ours = [trainable_variables[i] for i in places]
             update([grads[i] for i in places], ours, scaled(learning_rate, number, own))
 
     def apply_weight_decay(variables):
+        variables = [v for v in variables if optimizer._use_weight_decay(v)]
         for number, own, places in groups(variables):
             optimizer.__dict__["_get_current_learning_rate"] = lambda n=number, o=own: scaled(current(), n, o)
             try:

@@ -2,53 +2,42 @@
 
 Paper: Kingma and Ba, 2014, https://arxiv.org/abs/1412.6980, algorithm 1
 Use when: nothing else is known to be better.
-Start with: learning_rate=0.001, the paper's.
-Composes with: every schedule.
+Start with: learning_rate=0.001 and betas 0.9 and 0.999, the paper's.
+Formula: m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2,
+    w = w - rate sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + epsilon)
+Composes with: every schedule, clip_norm, weight_decay, accumulate, lookahead, layer_decay.
 Conflicts with: every other optimizer.
+Departures: epsilon is Keras's 1e-7 and stands outside the bias correction, as in the paper's section 2.1;
+`weight_decay` is decoupled (Loshchilov and Hutter, 2017).
 """
 
 from dataclasses import dataclass
 
 import keras
 
-from zoo.errors import invalid
-from zoo.optimizers import check_rates, with_optimizer
+from zoo.optimizers import KerasOptimizer
 from zoo.registry import trick
 
 
 @trick("adam", stage="optimizer")
 @dataclass(frozen=True)
-class Adam:
+class Adam(KerasOptimizer):
     """See the card above.
 
-    `learning_rate`: peak rate; `beta_1`, `beta_2`: decay of the moments; `weight_decay`: decoupled (AdamW, Loshchilov
-    and Hutter, 2017), as a share of the learning rate, not on biases and normalisation; 0 for none.
+    `learning_rate`: peak rate. `beta_1`, `beta_2`: decay of the moments. `epsilon`: added to the root. `amsgrad`:
+    divide by the largest second moment so far (Reddi et al., 2018). `weight_decay`: decoupled, as a share of the
+    learning rate, on matrices alone; 0 for none.
     """
 
     learning_rate: float = 1e-3
     beta_1: float = 0.9
     beta_2: float = 0.999
+    epsilon: float = 1e-7
+    amsgrad: bool = False
     weight_decay: float = 0.0
 
-    def __post_init__(self):
-        check_rates("adam", learning_rate=self.learning_rate, beta_1=self.beta_1, beta_2=self.beta_2)
-        if self.weight_decay < 0:
-            raise invalid("adam: `weight_decay` must be 0 or more", self.weight_decay)
+    makes = keras.optimizers.Adam
+    slots = 2
 
-    def apply(self, plan):
-        vectors = [v for v in plan.model.trainable_variables if len(v.shape) < 2]
-
-        def make(learning_rate, **options):
-            made = keras.optimizers.Adam(
-                learning_rate, self.beta_1, self.beta_2, weight_decay=self.weight_decay or None, **options
-            )
-            if self.weight_decay:
-                made.exclude_from_weight_decay(var_list=vectors)
-            return made
-
-        make.__name__ = "AdamW" if self.weight_decay else "Adam"
-        return with_optimizer(plan, make, self.learning_rate)
-
-    def explain(self, plan):
-        decay = f", weight decay {self.weight_decay:g} times the rate" if self.weight_decay else ""
-        return f"Adam at a peak learning rate of {plan.learning_rate:g} (betas {self.beta_1:g}, {self.beta_2:g}){decay}"
+    def state(self, plan):
+        return super().state(plan) * (3 if self.amsgrad else 2) // 2

@@ -3,10 +3,16 @@
 Paper: Liu et al., 2019, https://arxiv.org/abs/1908.03265, algorithm 2
 Use when: Adam is unstable in its first steps and the length of a warmup is not known.
 Start with: Adam's own learning rate.
-Composes with: every schedule, warmup included, though it needs it less than Adam.
+Formula: m, v as in Adam; w = w - rate mhat while rho_t <= 5, then w = w - rate r_t mhat / (sqrt(vhat) + epsilon),
+    rho_t = rho - 2 t b2^t / (1 - b2^t), rho = 2 / (1 - b2) - 1,
+    r_t = sqrt((rho_t - 4) (rho_t - 2) rho / ((rho - 4) (rho - 2) rho_t))
+Composes with: every schedule, warmup included, though it needs it less than Adam; clip_norm, weight_decay, accumulate,
+lookahead, layer_decay.
 Conflicts with: every other optimizer.
+Departures: the bound of 5 is PyTorch's; the paper has 4. `weight_decay` is decoupled.
 """
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -14,7 +20,7 @@ import keras
 from keras import ops
 
 from zoo.errors import invalid
-from zoo.optimizers import check_rates, with_optimizer
+from zoo.optimizers import check_options, decaying, with_optimizer
 from zoo.registry import trick
 
 
@@ -60,11 +66,12 @@ class RAdam(keras.optimizers.Optimizer):
 
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable in place."""
-        dtype = variable.dtype
+        dtype = keras.backend.standardize_dtype(variable.dtype)
+        wide = "float64" if dtype == "float64" else "float32"
         learning_rate, gradient = ops.cast(learning_rate, dtype), ops.cast(gradient, dtype)
         index = self._get_variable_index(variable)
         m, v = self._momentums[index], self._velocities[index]
-        step = ops.cast(self.iterations + 1, "float32")
+        step = ops.cast(self.iterations + 1, wide)
         power_1, power_2 = self.beta_1**step, self.beta_2**step
         longest = 2.0 / (1.0 - self.beta_2) - 1.0  # rho_inf
         length = average_length(step, self.beta_2)  # rho_t
@@ -88,23 +95,29 @@ class RAdam(keras.optimizers.Optimizer):
 @trick("radam", stage="optimizer")
 @dataclass(frozen=True)
 class Radam:
-    """See the card above. `learning_rate`: peak rate, None for the plan's; `beta_1`, `beta_2`: decay of the moments."""
+    """See the card above.
+
+    `learning_rate`: peak rate, None for the plan's. `beta_1`, `beta_2`: decay of the moments. `epsilon`: added to the
+    root. `weight_decay`: decoupled, as a share of the learning rate, on matrices alone; 0 for none.
+    """
 
     learning_rate: float | None = None
     beta_1: float = 0.9
     beta_2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
 
     def __post_init__(self):
-        check_rates("radam", learning_rate=self.learning_rate, beta_1=self.beta_1, beta_2=self.beta_2)
+        check_options("radam", dataclasses.asdict(self))
         if not self.beta_2:
             raise invalid("radam: `beta_2` must be above 0", self.beta_2)
 
     def apply(self, plan):
         def make(learning_rate, **options):
-            return RAdam(learning_rate, self.beta_1, self.beta_2, **options)
+            return RAdam(learning_rate, self.beta_1, self.beta_2, self.epsilon, **options)
 
-        make.__name__ = "RAdam"
-        return with_optimizer(plan, make, self.learning_rate)
+        make.__name__, make.trick = "RAdam", "radam"
+        return with_optimizer(decaying(plan, self.weight_decay), make, self.learning_rate)
 
     def explain(self, plan):
         longest = 2 / (1 - self.beta_2) - 1

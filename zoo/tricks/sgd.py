@@ -3,8 +3,10 @@
 Paper: Sutskever et al., 2013, https://proceedings.mlr.press/v28/sutskever13.html, section 2
 Use when: convolutional networks are trained for long with a decaying rate.
 Start with: learning_rate=0.1, momentum=0.9, weight_decay=1e-4 (He et al., 2015, for CIFAR-10 in batches of 128).
-Composes with: every schedule.
-Conflicts with: every other optimizer.
+Formula: g = g + weight_decay w, m = momentum m - rate g, w = w + m; with nesterov w = w + momentum m - rate g
+Composes with: every schedule, clip_norm, accumulate, lookahead, layer_decay.
+Conflicts with: every other optimizer; weight_decay, where its own is not 0.
+Departures: Keras keeps the rate inside the momentum; without a schedule that is the paper's.
 """
 
 from dataclasses import dataclass
@@ -39,7 +41,7 @@ class Sgd:
         def make(learning_rate, **options):
             return CoupledSGD(learning_rate, self.momentum, self.nesterov, coupled_decay=self.weight_decay, **options)
 
-        make.__name__ = "SGD"
+        make.__name__, make.trick, make.coupled_decay = "SGD", "sgd", self.weight_decay
         return with_optimizer(plan, make, self.learning_rate)
 
     def explain(self, plan):
