@@ -7,32 +7,29 @@ ablation.png        the differences, with their intervals
 """
 
 import itertools
-import json
 import shlex
-import shutil
+import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 
 import keras
 
-from zoo import ablation_report, runs
-from zoo.ablation_results import Ablation, read
+from zoo.ablation_results import FORMAT, RECORD, read
+from zoo.ablation_work import Work
 from zoo.arms import FULL, arms_of
 from zoo.data import load as load_data
-from zoo.errors import InvalidArgument, StoreError, invalid
+from zoo.errors import InvalidArgument, invalid
 from zoo.factory import resolve
-from zoo.files import check_writable, locked, make_folder, write_atomic
+from zoo.files import check_writable, locked, make_folder
 from zoo.machine import hardware, versions
-from zoo.progress import console, say
+from zoo.progress import console
 from zoo.recipes import recipe as read_recipe
 from zoo.settings import settings_of
 from zoo.spec import jsonable
 from zoo.training import train
-from zoo.watching import Watch
-from zoo.workers import FINISHED, Workers, cores, train_one
+from zoo.workers import cores
 
-RECORD, TEXT, PICTURE = "ablation.json", "ablation.md", "ablation.png"
-FORMAT = 1
+_CAUTION = "caution: "  # begins what a dry run says will not work well
 
 
 def ablate(
@@ -115,7 +112,7 @@ def ablate(
         }
     )
     record = _start(folder, question)
-    impossible = _impossible(arms, variant, dataset, options)
+    planned = _planned(arms, variant, dataset, options)
     record |= {
         "status": "running",
         "command": _command(model, data, chosen, seeds, mode, options, data_options, arguments),
@@ -128,10 +125,7 @@ def ablate(
             "sizes": {name: len(split) for name, split in dataset.splits.items()},
         },
         "recipe": str(chosen),
-        "arms": [
-            {"name": a.name, "recipe": str(a.recipe), "recipe_exact": a.recipe.exact, "impossible": impossible[a.name]}
-            for a in arms
-        ],
+        "arms": planned,
         "comparisons": [vars(c) for c in comparisons],
         "versions": versions(),
         "hardware": hardware(),
@@ -139,9 +133,10 @@ def ablate(
     }
     make_folder(folder)
     with locked(folder / ".lock", wait_seconds=0):
-        work = _Work(folder, record, console(quiet), jobs)
-        work.options = {"model": model, "data": data, "data_options": data_options or None, **options}
-        return work.run()
+        if (folder / RECORD).is_file():
+            record["runs"] = read(folder)["runs"]  # another process may have worked here a moment ago
+        options = {"model": model, "data": data, "data_options": data_options or None, **options}
+        return Work(folder, record, options, jobs, console(quiet)).run()
 
 
 def completed(chosen, model, data, arguments, data_options):
@@ -161,136 +156,6 @@ def completed(chosen, model, data, arguments, data_options):
         works = "Name them, or a recipe that has both (zoo.list_recipes())."
         raise invalid(f"an ablation needs {' and '.join(missing)}", works=works)
     return model, data, arguments, data_options
-
-
-class _Work:
-    """One call of `ablate`: the runs that are still to do, and the record of all."""
-
-    def __init__(self, folder, record, console, jobs):
-        self.folder, self.record, self.console, self.jobs = folder, record, console, jobs
-        self.options = {}
-
-    def run(self):
-        record = self.record
-        possible = [arm for arm in record["arms"] if arm["impossible"] is None]
-        every = [(arm["name"], seed) for seed in record["seeds"] for arm in possible]  # a seed's pairs, then the next's
-        recipes = {arm["name"]: arm["recipe"] for arm in possible}
-        self._announce(every)
-        for name, seed in every:
-            self._collect(name, seed)
-        tasks = [
-            (pair, {**self.options, "recipe": recipes[pair[0]], "seed": pair[1], **self._place(*pair)})
-            for pair in every
-            if not self._known(*pair)
-        ]
-        self.write()
-        watch = Watch(self.console, len(every), len(every) - len(tasks), self.options["epochs"])
-        try:
-            with watch:
-                self._train(tasks, watch)
-        except BaseException as error:
-            self.record["status"] = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            if not isinstance(error, StoreError):  # a full disk would hide the first error behind a second
-                self.write()
-            if isinstance(error, KeyboardInterrupt):
-                self._say_how_to_go_on(every)
-            raise
-        return self._finish()
-
-    def _train(self, tasks, watch):
-        def started(pair):
-            watch.started(_words(pair), self.folder / pair[0] / f"seed{pair[1]}")
-
-        def done(pair, answer):
-            self._collect(*pair, answer)
-            self.write()
-            watch.finished(_words(pair), self._result(*pair))
-
-        if not tasks:
-            return
-        if self.jobs == 1:
-            for pair, options in tasks:
-                started(pair)
-                done(pair, train_one(options))
-            return
-        count = min(self.jobs, len(tasks))
-        sent = [(pair, {k: _text(v) for k, v in options.items()}) for pair, options in tasks]
-        with Workers(count, max(1, cores() // count)) as workers:
-            workers.run(sent, done, started)
-
-    def _place(self, name, seed):
-        """Returns where a run is kept and whether it goes on; what a run that was killed at birth left is removed."""
-        folder = self.folder / name / f"seed{seed}"
-        resume = (folder / runs.RUN).is_file()
-        if folder.is_dir() and not resume:
-            shutil.rmtree(folder)
-        return {"out": folder, "resume": resume}
-
-    def _known(self, name, seed):
-        return str(seed) in self.record["runs"].get(name, {})
-
-    def _collect(self, name, seed, answer=None):
-        """Records what a run came to, if it has come to something."""
-        if self._known(name, seed):
-            return
-        folder = self.folder / name / f"seed{seed}"
-        found = runs.Run(folder) if (folder / runs.RUN).is_file() else None
-        ended = answer["status"] if answer else FINISHED
-        if found is None or (ended == FINISHED and found.status != FINISHED):
-            return
-        row = {"status": ended, "message": None, "warnings": [], **(answer or {})}
-        row |= {"test": found.metrics.get("test"), "validation": found.metrics.get("validation")}
-        row |= {"best_epoch": found.record["best_epoch"], "seconds": [epoch["seconds"] for epoch in found.history]}
-        self.record["runs"].setdefault(name, {})[str(seed)] = row
-
-    def write(self):
-        record = Ablation(self.folder, self.record).to_json()
-        write_atomic(self.folder / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-
-    def _finish(self):
-        self.record["status"] = FINISHED
-        self.record["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
-        found = Ablation(self.folder, self.record)
-        self.write()
-        write_atomic(self.folder / TEXT, found.to_markdown())
-        ablation_report.draw(found, self.folder / PICTURE)
-        self.console.print(ablation_report.tables(found))
-        say(self.console, f"{self.folder / TEXT}, {self.folder / PICTURE}")
-        return found
-
-    # What is said
-
-    def _announce(self, every):
-        record, arms = self.record, self.record["arms"]
-        parts = (f"{record['recipe']} on {record['data']['name']}: {len(arms)} arms, {len(record['seeds'])} seeds, ",)
-        parts += (f"{len(every)} runs of {self.options['epochs']} epochs, {self.jobs} at a time",)
-        say(self.console, "", record["question"]["model"], f", {''.join(parts)}")
-        for arm in arms:
-            if arm["impossible"] is not None:
-                say(self.console, f"{arm['name']} is not possible: {arm['impossible']}")
-
-    def _result(self, name, seed):
-        row = self.record["runs"][name][str(seed)]
-        if row["status"] != FINISHED:
-            return row["status"]
-        from zoo.tasks import sentence
-
-        return f"{sentence(row['test'], self.record['task'])}, {sum(row['seconds']):.0f} s"
-
-    def _say_how_to_go_on(self, every):
-        done = sum(self._known(*pair) for pair in every)
-        start = self.record["command"] or "the same call, with resume=True and out="
-        go_on = f"{start} --out {shlex.quote(str(self.folder))} --resume" if self.record["command"] else start
-        say(self.console, f"Stopped after {done} of {len(every)} runs; {self.folder} is intact. Continue with: {go_on}")
-
-
-def _words(pair):
-    return f"{pair[0]}, seed {pair[1]}"
-
-
-def _text(value):
-    """Returns a path as a text that is still a path, anything else as it is."""
-    return value if not isinstance(value, Path) else str(value if value.is_absolute() else f"./{value}")
 
 
 # Before training
@@ -360,26 +225,26 @@ def _start(folder, question):
     return record
 
 
-def _impossible(arms, variant, dataset, options):
-    """Returns arm name -> why it cannot work, or None where it can; every arm is planned on the real model.
+def _planned(arms, variant, dataset, options):
+    """Returns the record of every arm; each is planned on the real model, so that what cannot work is known now.
 
     Raises:
         InvalidArgument: the full recipe cannot work.
     """
-    import warnings
-
-    found = {}
+    rows = []
     for arm in arms:
+        row = {"name": arm.name, "recipe": str(arm.recipe), "recipe_exact": arm.recipe.exact, "impossible": None}
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # training says them, and the record keeps them
-                train(variant, dataset, recipe=arm.recipe, dry_run=True, **options)
-            found[arm.name] = None
+                warnings.simplefilter("ignore", UserWarning)  # a training says them again, and is recorded
+                said = train(variant, dataset, recipe=arm.recipe, dry_run=True, **options).splitlines()
         except InvalidArgument as error:
             if arm.name == FULL:
                 raise
-            found[arm.name] = str(error)
-    return found
+            said, row["impossible"] = [], str(error)
+        cautions = [line.removeprefix(_CAUTION) for line in said if line.startswith(_CAUTION)]
+        rows.append(row | {"cautions": list(dict.fromkeys(cautions))})
+    return rows
 
 
 def _unused(model, data):

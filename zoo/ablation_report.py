@@ -104,7 +104,8 @@ def remarks(ablation):
         crowd += " Epochs this short are mostly overhead: their ratios say little."
     said.append(f"Times are medians over epochs after the first, with validation.{crowd}")
     said += [f"{row.name} is not possible: {row.impossible}" for row in ablation.rows if row.impossible]
-    said += [f"{row.name} warns: {line}" for row in ablation.rows for line in row.warnings]
+    for line in dict.fromkeys(line for row in ablation.rows for line in row.cautions):
+        said.append(f"Caution ({', '.join(row.name for row in ablation.rows if line in row.cautions)}): {line}")
     return said
 
 

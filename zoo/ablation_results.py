@@ -14,6 +14,7 @@ from zoo.files import disk
 from zoo.paired import NOISE, TOO_FEW, Difference, binomial_error, holm, paired, verdict
 from zoo.tasks import task_of
 
+RECORD, FORMAT = "ablation.json", 1
 NOT_POSSIBLE, UNFINISHED = "not possible", "not finished"
 
 
@@ -32,7 +33,7 @@ class Row:
         seconds: of an epoch with its validation, the median over seeds and over the epochs after the first, which
             compiles; NaN where nothing finished.
         ratio: `seconds` against the plain recipe's.
-        warnings: what training warned of.
+        cautions: what its plan and its training warned of.
     """
 
     name: str
@@ -47,7 +48,7 @@ class Row:
     high: float
     seconds: float
     ratio: float
-    warnings: tuple
+    cautions: tuple
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ class Ablation:
             high=max(each, default=math.nan),
             seconds=statistics.median(seconds) if seconds else math.nan,
             ratio=math.nan,
-            warnings=tuple(dict.fromkeys(line for run in found.values() for line in run["warnings"])),
+            cautions=tuple(dict.fromkeys([*arm["cautions"], *(w for run in found.values() for w in run["warnings"])])),
         )
 
     def _effects(self):
@@ -248,14 +249,14 @@ def read(folder):
         InvalidArgument: the folder holds none.
         IntegrityError: it is damaged.
     """
-    path = Path(folder) / "ablation.json"
+    path = Path(folder) / RECORD
     if not path.is_file():
         raise invalid(f"{folder} holds no ablation: it has no {path.name}")
     with disk(path, "read"):
         text = path.read_text("utf-8")
     try:
         record = json.loads(text)
-        whole = record["format"] == 1 and isinstance(record["question"], dict) and isinstance(record["runs"], dict)
+        whole = record["format"] == FORMAT and isinstance(record["question"], dict) and isinstance(record["runs"], dict)
     except (ValueError, KeyError, TypeError):
         whole = False
     if not whole:

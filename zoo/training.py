@@ -286,6 +286,7 @@ def _said_before(compiled, dataset, chosen, settings, folder):
             f"folder: {folder}",
             f"recipe: {chosen}",
             chosen.explain(plain(compiled)),
+            *(f"caution: {line}" for line in compiled.complaints(batch_size, steps, settings["epochs"])),
         ]
     )
 

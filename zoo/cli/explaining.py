@@ -11,6 +11,8 @@ from zoo.errors import invalid
 from zoo.recipes import PLAIN, find_recipe, outline
 from zoo.registry import STAGES, index, list_tricks
 
+_SHOWN = ("formula", "use when", "start with", "composes with", "conflicts with", "cost", "backends")  # of a card
+
 
 def explain(expression, model, option, as_json):
     """Prints each trick of a recipe in the order in which they apply.
@@ -59,12 +61,9 @@ def _from_cards(expression, found, rows, as_json):
                 "summary": row.summary,
                 "arguments": {**row.arguments, **given},
                 "given": sorted(given),
-                "paper": card.get("paper") or (str(row.paper) if row.paper else None),
-                "formula": card.get("formula"),
-                "composes with": card.get("composes with"),
-                "conflicts with": card.get("conflicts with"),
-                "cost": card.get("cost"),
+                "paper": str(row.paper) if row.paper else None,
             }
+            | {heading: card.get(heading) for heading in _SHOWN}
         )
     cautions = _cautions(parts)
     if as_json:
@@ -78,8 +77,7 @@ def _from_cards(expression, found, rows, as_json):
         screen.line()
         screen.line(part["name"], style="bold")
         facts = [("does", part["summary"]), ("stage", part["stage"]), ("with", ", ".join(words) or None)]
-        shown = ("formula", "paper", "composes with", "conflicts with", "cost")
-        screen.fields([*facts, *((key, part[key]) for key in shown)], indent=2)
+        screen.fields([*facts, ("paper", part["paper"]), *((key, part[key]) for key in _SHOWN)], indent=2)
     _print_cautions(cautions)
     if screen.in_terminal():
         screen.line("\n--model NAME says in numbers what this does to a model.", style="dim")
@@ -131,11 +129,9 @@ def _for_model(expression, model, arguments):
     chosen = zoo.recipe(expression)
     builder, variant, _ = resolve(model, arguments)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # they are printed below
+        warnings.simplefilter("ignore", UserWarning)  # `explain` says them
         built = build_empty(variant, **chosen.builder_arguments(builder, variant, arguments))
-        plan = chosen.plan(built)
         said = chosen.explain(built)
     stages = " -> ".join(dict.fromkeys(t.stage for t in chosen.tricks))
     screen.line(f"order: {stages or 'nothing is changed'}\n")
     screen.line(said)
-    _print_cautions(list(getattr(plan, "cautions", ())))
