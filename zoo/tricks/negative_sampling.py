@@ -2,7 +2,7 @@
 
 Paper: Mikolov et al., 2013, https://arxiv.org/abs/1310.4546, section 2.2 and equation 4
 Use when: good representations are wanted from a task with very many classes, rather than probabilities: the logits
-    rank classes by how much likelier they are than under the noise, z_c tends to log(p_c / (K q_c)).
+    rank classes by how much likelier they are than under the noise, z_c tends to log(p_c / (1 - p_c) / (K q_c)).
 Start with: 15 samples (the paper: 5 to 20 for small data, 2 to 5 for large).
 Formula: L = -log sigma(z_y) - sum over K noise classes k other than y of log sigma(-z_k)
 Composes with: soft targets and label_smoothing (the first term is then its mean over the targets), every schedule,
