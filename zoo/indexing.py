@@ -86,12 +86,11 @@ def models_table(entries):
 
 def tricks_table(entries):
     """Returns the tricks of an index as a Markdown table, in the order in which they apply."""
-    lines = ["| trick | stage | what it does | arguments | paper |", "|---|---|---|---|---|"]
+    lines = ["| trick | stage | what it does | paper |", "|---|---|---|---|"]
     for name, entry in sorted(entries.items(), key=lambda item: (registry.STAGES.index(item[1]["stage"]), item[0])):
         paper = entry["paper"]
-        arguments = ", ".join(f"{k}={v!r}" for k, v in entry["arguments"].items())
         lines.append(
-            f"| `{name}` | {entry['stage']} | {entry['summary']} | `{arguments}` "
+            f"| [{name}](docs/tricks/{name}.md) | {entry['stage']} | {entry['summary']} "
             f"| [{paper['authors']}, {paper['year']}]({paper['url']}) |"
         )
     return "\n".join(lines)

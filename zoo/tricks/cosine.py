@@ -3,6 +3,7 @@
 Paper: Loshchilov and Hutter, 2016, https://arxiv.org/abs/1608.03983, equation 5 with one cycle
 Use when: the number of epochs is known and the last weights are the ones that are kept.
 Start with: final=0, the rate falls to zero.
+Formula: rate(s) = peak (final + (1 - final) (1 + cos(pi s / S)) / 2) at step s of S
 Composes with: warmup.
 Conflicts with: cyclic, one_cycle, step, polynomial, lr_finder, which replace the same decay.
 """

@@ -3,6 +3,7 @@
 Paper: Loshchilov and Hutter, 2016, https://arxiv.org/abs/1608.03983, section 3
 Use when: the right length of training is not known, or each minimum becomes a member of an ensemble.
 Start with: cycles of 10 epochs, doubled each time (the paper's T_0 = 10, T_mult = 2).
+Formula: rate(s) = peak (final + (1 - final) (1 + cos(pi s_i / T_i)) / 2) at step s_i of cycle i, T_(i+1) = growth T_i
 Composes with: warmup; snapshot, which saves the weights at the end of each cycle.
 Conflicts with: cosine, one_cycle, step, polynomial, lr_finder, which replace the same decay.
 """

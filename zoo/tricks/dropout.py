@@ -3,6 +3,7 @@
 Paper: Srivastava et al., 2014, https://jmlr.org/papers/v15/srivastava14a.html
 Use when: training accuracy runs far ahead of validation accuracy.
 Start with: 0.1 in transformers, 0.5 before a dense classifier.
+Formula: y = x m / (1 - rate), each m 1 with probability 1 - rate and else 0; y = x outside training
 Composes with: everything.
 Conflicts with: a `drop_rate` given to the builder that says something else.
 """

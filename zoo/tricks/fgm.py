@@ -3,6 +3,7 @@
 Paper: Miyato et al., 2016, https://arxiv.org/abs/1605.07725, section 3
 Use when: a text classifier overfits.
 Start with: epsilon=1 for embeddings of Keras's default scale; the paper's 5 is for embeddings of unit variance.
+Formula: L(e) + weight L(e + epsilon g / ||g||), g = dL/de, e the embedded words of one example
 Composes with: every loss and schedule, and with fgsm on other inputs; the adversarial losses add up.
 Conflicts with: nothing.
 Departures: embeddings are not normalised to unit variance first.

@@ -3,6 +3,7 @@
 Paper: He et al., 2015, https://arxiv.org/abs/1512.03385, section 4.2
 Use when: images keep their meaning when mirrored and moved: photographs, not digits or letters.
 Start with: pad=4 for 32 x 32 images, the paper's.
+Formula: image -> crop of the image padded by `pad` zeros, at one of (2 pad + 1)^2 places, mirrored with probability 1/2
 Composes with: everything; it runs in tf.data, on training batches only.
 Conflicts with: nothing.
 """

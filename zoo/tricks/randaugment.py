@@ -3,6 +3,7 @@
 Paper: Cubuk et al., 2019, https://arxiv.org/abs/1909.13719, section 3; strengths as in torchvision
 Use when: photographs are few for the model, and training accuracy runs ahead.
 Start with: num_ops=2, magnitude=9; more magnitude for larger models (the paper's figure 1), less for digits.
+Formula: num_ops operations drawn anew for each image, each at strength magnitude / 30 of its range
 Composes with: flip_crop, gridmask, random_erasing, mixup, cutmix, which come after it.
 Conflicts with: nothing; images with a meaning that colours or turns change need another augmentation.
 Departures: shears are about the image's centre; grey images have no `color`; an operation that has a direction or

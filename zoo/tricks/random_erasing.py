@@ -3,6 +3,7 @@
 Paper: Zhong et al., 2017, https://arxiv.org/abs/1708.04896, section 3.2
 Use when: objects may be hidden in part, as people in re-identification; cheap on top of other augmentation.
 Start with: probability=0.25 with other augmentation, the paper's 0.5 alone; area 2% to a third.
+Formula: with the given probability a rectangle of a drawn share of the area and a drawn ratio of sides is overwritten
 Composes with: every augmentation; it comes after flip_crop and randaugment and before mixup and cutmix.
 Conflicts with: nothing; gridmask does the same work once more.
 Departures: the aspect ratio is drawn evenly in its logarithm, so that tall and wide are alike; a side that is too long

@@ -3,6 +3,7 @@
 Paper: Goyal et al., 2017, https://arxiv.org/abs/1706.02677, section 2.2
 Use when: batches are large, or attention is trained from scratch.
 Start with: the paper's five epochs; a fraction of an epoch is allowed.
+Formula: rate(s) = (s + 1) / W times the first rate, at step s of W warmup steps; then what it wraps, over the rest
 Composes with: every decay, because it wraps whatever schedule is there; the decay spans the remaining steps,
     but for step, whose milestones count from the start.
 Conflicts with: nothing.
