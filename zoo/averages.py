@@ -7,7 +7,8 @@ import keras
 
 def averaging_optimizer(model):
     """Returns the model's optimizer if it averages weights and has begun to, else None."""
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    optimizer = getattr(model, "optimizer", None)  # a model that is not compiled has none
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     return optimizer if getattr(optimizer, "use_ema", False) and optimizer.built else None
 
 
