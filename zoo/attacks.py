@@ -206,8 +206,7 @@ def pgd(
         y: class numbers (n,), or targets.
         epsilon: largest change of any value.
         steps: steps of the attack; 1 with `random_start=False` and `step_size=epsilon` is FGSM.
-        step_size: change of each value in one step; None means 2.5 * epsilon / steps (Madry et al., appendix on CIFAR's
-            rule that a step may cross the ball).
+        step_size: change of each value in one step; None means 2.5 * epsilon / steps, which can cross the ball.
         random_start: whether to start from a random point of the ball, drawn from Keras's global seed.
         low, high: limits of a valid input, or None.
         loss: function (targets, logits) -> losses; None means the cross-entropy.
