@@ -422,6 +422,17 @@ def test_mixup_step_by_hand():
     np.testing.assert_allclose(model.get_weights()[1], b - 0.5 * error.sum(axis=0), atol=2e-6)
 
 
+@pytest.mark.parametrize("units", [1, 3])
+def test_validation_accuracy_is_that_of_true_labels(units):
+    """Soft training labels must not change how class numbers are read."""
+    x, y = images(30, max(units, 2))
+    model = zoo.recipe("mixup(alpha=5.0)").compile(image_net(units))
+    history = model.fit(x, y, batch_size=15, verbose=0, validation_data=(x, y)).history
+    logits = model.predict(x, verbose=0)
+    predicted = logits.argmax(axis=1) if units > 1 else logits[:, 0] > 0
+    np.testing.assert_allclose(history["val_accuracy"], [np.mean(predicted == y)], atol=1e-6)
+
+
 # Words
 
 
