@@ -199,7 +199,7 @@ def test_pixels_outside_the_range_are_refused():
     with pytest.raises(InvalidArgument, match=wrong):
         feed(split, 4, seed=0, augment=model.plan.augment)
     assert augment_of("random_erasing(fill='mean')").check is None  # which needs no range
-    model = zoo.recipe("randaugment(low=0, high=255)").compile(image_net())
+    model = zoo.recipe("randaugment(low=0, high=255)").compile(image_net(), run_eagerly=True)
     assert np.isfinite(model.fit((x * 255).astype("uint8"), y, verbose=0).history["loss"]).all()
 
 
@@ -426,7 +426,7 @@ def test_mixup_step_by_hand():
 def test_validation_accuracy_is_that_of_true_labels(units):
     """Soft training labels must not change how class numbers are read."""
     x, y = images(30, max(units, 2))
-    model = zoo.recipe("mixup(alpha=5.0)").compile(image_net(units))
+    model = zoo.recipe("mixup(alpha=5.0)").compile(image_net(units), run_eagerly=True)
     history = model.fit(x, y, batch_size=15, verbose=0, validation_data=(x, y)).history
     logits = model.predict(x, verbose=0)
     predicted = logits.argmax(axis=1) if units > 1 else logits[:, 0] > 0
@@ -619,7 +619,7 @@ def test_balance_in_fit_keeps_validation_and_the_callers_weights():
 
 def test_resampling_in_fit_runs_every_epoch_with_augmentation():
     x, y = images(18)
-    model = zoo.recipe("class_balance(by='resampling')+mixup+flip_crop(pad=1)").compile(image_net())
+    model = zoo.recipe("class_balance(by='resampling')+mixup+flip_crop(pad=1)").compile(image_net(), run_eagerly=True)
     history = model.fit(x, y, batch_size=5, epochs=3, verbose=0, validation_data=(x, y))
     assert int(model.optimizer.iterations) == 12
     assert np.isfinite([*history.history["loss"], *history.history["val_loss"]]).all()
