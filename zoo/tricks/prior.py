@@ -148,13 +148,15 @@ class Prior:
     (H, W) for all channels; 1 marks what must not matter. `weight`: of the penalty.
     """
 
-    mask: str | tuple
+    mask: str | tuple | None = None
     weight: float = 10.0
     clashes = {"flip_crop": _MOVED, "randaugment": _MOVED}
 
     def __post_init__(self):
         if self.weight <= 0:
             raise invalid("prior: `weight` must be positive", self.weight)
+        if self.mask is None:
+            raise invalid("prior needs a mask", self.mask, "Write prior(mask='mask.npy').")
         if not isinstance(self.mask, str):
             read_mask(self.mask)
 
