@@ -10,7 +10,7 @@ from keras import ops
 from nets import image_net, images, linear_net, numpy_weights, text_net, texts
 
 import zoo
-from zoo.errors import Conflict, InvalidArgument
+from zoo.errors import InvalidArgument
 from zoo.losses import CrossEntropy
 from zoo.objectives import gradient_of
 from zoo.tricks.cosine import CosineDecay
@@ -19,8 +19,6 @@ from zoo.tricks.fgm import l2_step
 from zoo.tricks.flip_crop import flip_crop
 from zoo.tricks.flooding import flood
 from zoo.tricks.focal import FocalLoss, focal_loss
-from zoo.tricks.radam import RAdam, average_length
-from zoo.tricks.sgd import CoupledSGD
 from zoo.tricks.warmup import LinearWarmup
 
 BACKEND = keras.backend.backend()
@@ -501,130 +499,6 @@ def test_an_endless_warmup_is_pointed_out():
     model = zoo.recipe("warmup(epochs=5)").compile(linear_net())
     with pytest.warns(UserWarning, match=r"warmup\(epochs=5\) is longer than this fit, epochs=2"):
         model.fit(x, y, epochs=2, verbose=0)
-
-
-# Optimizers
-
-
-def run_optimizer(optimizer, start, gradients):
-    variable = keras.Variable(start)
-    optimizer.build([variable])
-    path = []
-    for gradient in gradients:
-        optimizer.apply([ops.convert_to_tensor(gradient)], [variable])
-        path.append(to_numpy(variable).copy())
-    return np.array(path)
-
-
-def gradients_of_a_walk(steps, shape=(3, 2), seed=0):
-    rng = np.random.default_rng(seed)
-    return rng.normal(size=shape).astype("float32"), rng.normal(0, 1, (steps, *shape)).astype("float32")
-
-
-def np_radam(w, gradients, lr, beta_1, beta_2, eps=1e-8):
-    """Algorithm 2 of Liu et al., with PyTorch's threshold of 5, in float64."""
-    w, m, v, path = w.astype("float64"), 0.0, 0.0, []
-    rho_inf = 2 / (1 - beta_2) - 1
-    for t, g in enumerate(gradients.astype("float64"), start=1):
-        m, v = beta_1 * m + (1 - beta_1) * g, beta_2 * v + (1 - beta_2) * g**2
-        rho = rho_inf - 2 * t * beta_2**t / (1 - beta_2**t)
-        step = m / (1 - beta_1**t)
-        if rho > 5:
-            r = math.sqrt((rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho))
-            step = r * step * math.sqrt(1 - beta_2**t) / (np.sqrt(v) + eps)
-        w = w - lr * step
-        path.append(w)
-    return np.array(path)
-
-
-@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.8, 0.99), (0.9, 0.9999), (0.0, 0.5), (0.9, 0.7)])
-def test_radam_is_algorithm_2(betas):
-    start, gradients = gradients_of_a_walk(60)
-    found = run_optimizer(RAdam(0.01, *betas), start, gradients)
-    np.testing.assert_allclose(found, np_radam(start, gradients, 0.01, *betas), rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("beta_2", [0.9, 0.99, 0.999, 0.9999])
-def test_the_average_length_of_radam_is_exact(beta_2):
-    for t in [*range(1, 30), 100, 990, 1010, 5000]:
-        exact = 2 / (1 - beta_2) - 1 - 2 * t * beta_2**t / (1 - beta_2**t)
-        found = float(average_length(ops.convert_to_tensor(t, "float32"), beta_2))
-        assert abs(found - exact) < 1e-5 + 1e-6 * exact, t
-
-
-@pytest.mark.torch
-def test_radam_is_that_of_pytorch():
-    import torch
-
-    start, gradients = gradients_of_a_walk(300)
-    weight = torch.nn.Parameter(torch.tensor(start))
-    theirs = torch.optim.RAdam([weight], lr=0.01)
-    path = []
-    for gradient in gradients:
-        weight.grad = torch.tensor(gradient)
-        theirs.step()
-        path.append(weight.detach().cpu().numpy().copy())
-    np.testing.assert_allclose(run_optimizer(RAdam(0.01), start, gradients), path, rtol=1e-4, atol=2e-5)
-
-
-@pytest.mark.torch
-@pytest.mark.parametrize("nesterov", [False, True])
-def test_sgd_is_that_of_pytorch(nesterov):
-    import torch
-
-    start, gradients = gradients_of_a_walk(50)
-    weight = torch.nn.Parameter(torch.tensor(start))
-    theirs = torch.optim.SGD([weight], lr=0.05, momentum=0.9, nesterov=nesterov, weight_decay=0.1)
-    path = []
-    for gradient in gradients:
-        weight.grad = torch.tensor(gradient)
-        theirs.step()
-        path.append(weight.detach().cpu().numpy().copy())
-    ours = CoupledSGD(0.05, 0.9, nesterov, coupled_decay=0.1)
-    np.testing.assert_allclose(run_optimizer(ours, start, gradients), path, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.torch
-def test_adam_with_weight_decay_is_adamw_but_for_vectors():
-    import torch
-
-    net = linear_net(3, 2)
-    net.get_layer("logits").bias.assign([1.0, -2.0])
-    optimizer = zoo.recipe("adam(learning_rate=0.01, weight_decay=0.2)").compile(net).optimizer
-    kernel, bias = (to_numpy(v).copy() for v in net.trainable_variables)
-    parameters = [torch.nn.Parameter(torch.tensor(v)) for v in (kernel, bias)]
-    groups = [{"params": parameters[:1], "weight_decay": 0.2}, {"params": parameters[1:], "weight_decay": 0.0}]
-    theirs = torch.optim.AdamW(groups, lr=0.01, eps=1e-7)
-    rng = np.random.default_rng(0)
-    for _ in range(30):
-        gradients = [rng.normal(size=v.shape).astype("float32") for v in (kernel, bias)]
-        optimizer.apply([ops.convert_to_tensor(g) for g in gradients], net.trainable_variables)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = torch.tensor(gradient)
-        theirs.step()
-    for ours, parameter in zip(net.trainable_variables, parameters, strict=True):
-        np.testing.assert_allclose(to_numpy(ours), parameter.detach().cpu().numpy(), rtol=1e-4, atol=1e-5)
-
-
-def test_coupled_decay_spares_vectors():
-    def gradients(w, b, x, y):
-        _, dw, db, _ = logistic(w, b, x, y)
-        return dw + 0.3 * w, db
-
-    net = linear_net(bias_initializer="ones")
-    x, y = data()
-    w, b = start_of(net)
-    dw, db = gradients(w, b, x, y)
-    after = one_step("sgd(learning_rate=0.5, momentum=0.0, weight_decay=0.3)", net, x, y)
-    np.testing.assert_allclose(after[0], w - 0.5 * dw, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(after[1], b - 0.5 * db, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("optimizer", [RAdam(0.02, 0.8, 0.99), CoupledSGD(0.1, 0.8, True, 0.01)])
-def test_optimizers_survive_serialisation(optimizer):
-    again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
-    start, gradients = gradients_of_a_walk(9)
-    np.testing.assert_array_equal(run_optimizer(again, start, gradients), run_optimizer(optimizer, start, gradients))
 
 
 # Averaged weights

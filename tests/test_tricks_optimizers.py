@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import inspect
-import itertools
+import math
 
 import keras
 import numpy as np
@@ -12,6 +12,7 @@ from keras import layers, ops
 from nets import image_net, images, linear_net, numpy_weights, text_net, texts
 
 import zoo
+from zoo.averages import ValidateAverage
 from zoo.data import from_arrays
 from zoo.errors import Conflict, InvalidArgument, UnknownName
 from zoo.optimizers import scale_rates
@@ -19,6 +20,7 @@ from zoo.registry import find_trick
 from zoo.tricks.lookahead import LookaheadOptimizer
 from zoo.tricks.radam import RAdam, average_length
 from zoo.tricks.sgd import CoupledSGD
+from zoo.weights import load_state
 
 BACKEND = keras.backend.backend()
 WRAPPERS = {"Optimizer", "LossScaleOptimizer", "MultiOptimizer"}  # no rule for a step of their own
@@ -88,6 +90,7 @@ def to_numpy(x):
 @contextlib.contextmanager
 def exact():
     """Computes in float64 within the block."""
+    policy = keras.config.dtype_policy()  # made of the type of the moment when it is first asked for
     keras.config.set_floatx("float64")
     try:
         with contextlib.ExitStack() as stack:
@@ -98,6 +101,7 @@ def exact():
             yield
     finally:
         keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy(policy)
 
 
 def run_optimizer(optimizer, start, gradients):
@@ -255,6 +259,54 @@ def test_fifty_steps_are_those_of_pytorch_to_a_millionth(text):
     np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-7)
 
 
+# RAdam, step by step
+
+
+def np_radam(w, gradients, lr, beta_1, beta_2, eps=1e-8):
+    """Algorithm 2 of Liu et al., with PyTorch's threshold of 5, in float64."""
+    w, m, v, path = w.astype("float64"), 0.0, 0.0, []
+    rho_inf = 2 / (1 - beta_2) - 1
+    for t, g in enumerate(gradients.astype("float64"), start=1):
+        m, v = beta_1 * m + (1 - beta_1) * g, beta_2 * v + (1 - beta_2) * g**2
+        rho = rho_inf - 2 * t * beta_2**t / (1 - beta_2**t)
+        step = m / (1 - beta_1**t)
+        if rho > 5:
+            r = math.sqrt((rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho))
+            step = r * step * math.sqrt(1 - beta_2**t) / (np.sqrt(v) + eps)
+        w = w - lr * step
+        path.append(w)
+    return np.array(path)
+
+
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.8, 0.99), (0.9, 0.9999), (0.0, 0.5), (0.9, 0.7)])
+def test_radam_is_algorithm_2(betas):
+    start, gradients = gradients_of_a_walk(60)
+    found = run_optimizer(RAdam(0.01, *betas), start, gradients)
+    np.testing.assert_allclose(found, np_radam(start, gradients, 0.01, *betas), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("beta_2", [0.9, 0.99, 0.999, 0.9999])
+def test_the_average_length_of_radam_is_exact(beta_2):
+    for t in [*range(1, 30), 100, 990, 1010, 5000]:
+        exact = 2 / (1 - beta_2) - 1 - 2 * t * beta_2**t / (1 - beta_2**t)
+        found = float(average_length(ops.convert_to_tensor(t, "float32"), beta_2))
+        assert abs(found - exact) < 1e-5 + 1e-6 * exact, t
+
+
+@pytest.mark.torch
+def test_three_hundred_steps_of_radam_are_those_of_pytorch():
+    import torch
+
+    start, gradients = gradients_of_a_walk(300, dtype="float64")
+    with exact():
+        found = run_optimizer(RAdam(0.01), start, gradients)
+    wanted = torch_path(lambda weights: torch.optim.RAdam(weights, lr=0.01), start, gradients)
+    np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-6)
+
+
+# Against the papers, in NumPy
+
+
 def np_lion(w, g, state, t, lr=0.02, b1=0.8, b2=0.95):
     m = state.get("m", 0.0)
     state["m"] = b2 * m + (1 - b2) * g
@@ -396,6 +448,40 @@ def test_weight_decay_spares_normalisation():
     assert "84 weights shrink by a share of 1e-05" in zoo.recipe("weight_decay").explain(net)
 
 
+@pytest.mark.torch
+def test_adam_with_weight_decay_is_adamw_but_for_vectors():
+    import torch
+
+    net = linear_net(3, 2)
+    net.get_layer("logits").bias.assign([1.0, -2.0])
+    optimizer = zoo.recipe("adam(learning_rate=0.01, weight_decay=0.2)").compile(net).optimizer
+    kernel, bias = (to_numpy(v).copy() for v in net.trainable_variables)
+    parameters = [torch.nn.Parameter(torch.tensor(v)) for v in (kernel, bias)]
+    groups = [{"params": parameters[:1], "weight_decay": 0.2}, {"params": parameters[1:], "weight_decay": 0.0}]
+    theirs = torch.optim.AdamW(groups, lr=0.01, eps=1e-7)
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        gradients = [rng.normal(size=v.shape).astype("float32") for v in (kernel, bias)]
+        optimizer.apply([ops.convert_to_tensor(g) for g in gradients], net.trainable_variables)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = torch.tensor(gradient)
+        theirs.step()
+    for ours, parameter in zip(net.trainable_variables, parameters, strict=True):
+        np.testing.assert_allclose(to_numpy(ours), parameter.detach().cpu().numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_the_penalty_of_sgd_spares_vectors():
+    model, gradients = two_layers()
+    start = [to_numpy(v).astype("float64") for v in model.trainable_variables]
+    text = "sgd(learning_rate=0.1, momentum=0.0, weight_decay=0.3)"
+    optimizer = zoo.recipe(text).compile(model, task="image_classification").optimizer
+    wanted = []
+    for step in gradients:
+        start = [w - 0.1 * (g + 0.3 * (w.ndim > 1) * w) for w, g in zip(start, step, strict=True)]
+        wanted.append(start)
+    same(walked(model, optimizer, gradients), wanted, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["adam", "adamw", "radam", "lion", "sgd", "muon"])
 def test_two_weight_decays_conflict(name):
     with pytest.raises(
@@ -457,3 +543,300 @@ def test_accumulation_longer_than_the_fit_is_told():
     model = zoo.recipe("accumulate(steps=50)").compile(linear_net())
     with pytest.warns(UserWarning, match=r"accumulate\(steps=50\): this fit has 6 batches"):
         model.fit(x, np.arange(24) % 2, batch_size=8, epochs=2, verbose=0)
+
+
+# Lookahead
+
+
+def np_lookahead(start, steps, k, alpha, move):
+    """Algorithm 1 of Zhang et al.: `move(weights, step)` is the inner optimizer. Returns the path of the weights."""
+    fast, slow, path = start, start, []
+    for t, step in enumerate(steps, start=1):
+        fast = [move(w, g) for w, g in zip(fast, step, strict=True)]
+        if t % k == 0:
+            slow = [s + alpha * (f - s) for s, f in zip(slow, fast, strict=True)]
+            fast = slow
+        path.append(fast)
+    return path
+
+
+@pytest.mark.parametrize(("k", "alpha"), [(5, 0.5), (1, 0.8), (6, 1.0), (4, 0.1)])
+def test_lookahead_is_algorithm_1(k, alpha):
+    model, gradients = two_layers()
+    start = [to_numpy(v).astype("float64") for v in model.trainable_variables]
+    text = f"lookahead(steps={k}, alpha={alpha})+sgd(learning_rate=0.1, momentum=0.0)"
+    optimizer = zoo.recipe(text).compile(model, task="image_classification").optimizer
+    wanted = np_lookahead(start, gradients, k, alpha, lambda w, g: w - 0.1 * g.astype("float64"))
+    same(walked(model, optimizer, gradients), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_the_inner_optimizer_of_lookahead_keeps_its_moments():
+    """Adam's step depends on gradients alone, so its path under lookahead follows from the steps that it does alone."""
+    model, gradients = two_layers()
+    start = [to_numpy(v).astype("float64") for v in model.trainable_variables]
+    alone = walked(model, keras.optimizers.Adam(0.01), gradients)
+    before = [start, *alone[:-1]]
+    moves = [[a - b for a, b in zip(after, ago, strict=True)] for after, ago in zip(alone, before, strict=True)]
+    wanted = np_lookahead(start, moves, 5, 0.5, lambda w, move: w + move)
+    model, _ = two_layers()
+    optimizer = zoo.recipe("lookahead+adam(learning_rate=0.01)").compile(model, task="image_classification").optimizer
+    same(walked(model, optimizer, gradients), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_lookahead_counts_the_steps_that_accumulation_completes():
+    model, gradients = two_layers()
+    start = [to_numpy(v).astype("float64") for v in model.trainable_variables]
+    text = "lookahead(steps=2)+accumulate(steps=3)+sgd(learning_rate=0.1, momentum=0.0)"
+    optimizer = zoo.recipe(text).compile(model, task="image_classification").optimizer
+    found = walked(model, optimizer, gradients[:24])[2::3]
+    means = [[sum(g[i].astype("float64") for g in gradients[t : t + 3]) / 3 for i in range(4)] for t in range(0, 24, 3)]
+    same(found, np_lookahead(start, means, 2, 0.5, lambda w, g: w - 0.1 * g), rtol=1e-5, atol=1e-6)
+    assert int(optimizer.iterations) == 8
+
+
+def test_the_average_under_lookahead_is_that_of_the_weights_after_it():
+    model, gradients = two_layers()
+    text = "lookahead(steps=3)+ema(momentum=0.6)+sgd(learning_rate=0.1)"
+    optimizer = zoo.recipe(text).compile(model, task="image_classification").optimizer
+    path = walked(model, optimizer, gradients)
+    average = path[0]
+    for weights in path[1:]:
+        average = [0.6 * a + 0.4 * w for a, w in zip(average, weights, strict=True)]
+    same([to_numpy(a) for a in optimizer._model_variables_moving_average], average, rtol=1e-5, atol=1e-6)
+
+
+def test_lookahead_in_fit_follows_the_schedule_and_a_rate_that_is_set():
+    x = np.random.default_rng(0).normal(size=(24, 4)).astype("float32")
+    model = zoo.recipe("lookahead(steps=2)+warmup(epochs=2)+ema").compile(linear_net(), jit_compile=BACKEND != "torch")
+    for _ in range(2):
+        seen = Rates()
+        model.fit(x, np.arange(24) % 2, batch_size=8, epochs=2, verbose=0, callbacks=[seen])
+        np.testing.assert_allclose(seen.rates, np.arange(1, 7) / 6000, rtol=1e-5)
+        np.testing.assert_allclose(float(model.optimizer.inner.learning_rate), 1e-3, rtol=1e-5)
+    net, gradients = two_layers()
+    optimizer = LookaheadOptimizer(keras.optimizers.SGD(0.1), steps=100)
+    walked(net, optimizer, gradients[:1])
+    before = [to_numpy(v).copy() for v in net.trainable_variables]
+    optimizer.learning_rate = 0.5
+    [after] = walked(net, optimizer, gradients[1:2])
+    same(after, [w - 0.5 * g for w, g in zip(before, gradients[1], strict=True)], rtol=1e-5, atol=1e-6)
+
+
+def test_lookahead_under_float16_skips_steps_that_overflow():
+    net, gradients = two_layers()
+    optimizer = keras.optimizers.LossScaleOptimizer(LookaheadOptimizer(keras.optimizers.SGD(0.1), 2), 4.0)
+    start = [to_numpy(v).copy() for v in net.trainable_variables]
+    bad = [np.full_like(g, np.inf) for g in gradients[0]]
+    [after] = walked(net, optimizer, [bad])
+    same(after, start, rtol=0, atol=0)
+    found = walked(net, optimizer, [[4.0 * g for g in step] for step in gradients[:4]][:1])
+    same(found[0], [w - 0.2 * g for w, g in zip(start, gradients[0], strict=True)], rtol=1e-5, atol=1e-6)  # scale 2 now
+
+
+@pytest.mark.parametrize("optimizer", [
+    lambda: RAdam(0.02, 0.8, 0.99),
+    lambda: CoupledSGD(0.1, 0.8, True, 0.01),
+    lambda: LookaheadOptimizer(keras.optimizers.Adam(0.02, clipnorm=0.5, use_ema=True), 3, 0.6),
+    lambda: find_trick("schedule_free_adamw").makes(0.02),
+])  # fmt: skip
+def test_optimizers_survive_serialisation(optimizer):
+    optimizer = optimizer()
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert again.use_ema == optimizer.use_ema
+    start, gradients = gradients_of_a_walk(20)
+    np.testing.assert_array_equal(run_optimizer(again, start, gradients), run_optimizer(optimizer, start, gradients))
+
+
+# Rates of each variable's own
+
+
+def alone(text, factor, place, gradients):
+    """Returns the path of one weight under a recipe's optimizer, its rate times a factor, that has no other weight."""
+    model, _ = two_layers()
+    optimizer = zoo.recipe(text).compile(model, task="image_classification").optimizer
+    inner = getattr(optimizer, "inner", optimizer)
+    inner.learning_rate = float(inner.learning_rate) * factor
+    optimizer.learning_rate = float(inner.learning_rate)
+    variable = model.trainable_variables[place]
+    path = []
+    for step in gradients:
+        optimizer.apply([ops.convert_to_tensor(step[place])], [variable])
+        path.append(to_numpy(variable).copy())
+    return path
+
+
+SCALED = [
+    "sgd(learning_rate=0.1, momentum=0.9)",
+    "adam(learning_rate=0.01, weight_decay=0.5)",
+    "radam(learning_rate=0.01, weight_decay=0.5, beta_2=0.9)",
+    "nadam(learning_rate=0.01)",
+    "lion(learning_rate=0.01, weight_decay=0.5)",
+    "muon(learning_rate=0.01, weight_decay=0.5)",
+    "rmsprop(learning_rate=0.01)",
+    "adam(learning_rate=0.01)+lookahead(steps=3)",
+]
+
+
+@pytest.mark.parametrize("text", SCALED)
+@pytest.mark.parametrize("kind", ["number", "variable"])
+def test_a_factor_scales_the_rate_of_a_variable_and_its_decay(text, kind):
+    """Each weight goes as it would alone at its own rate: what the optimizer keeps of gradients is not scaled."""
+    factors = [0.5, 1.0, 0.25, 0.0] if kind == "number" else [0.5, 1.0, 0.25, 0.25]
+    model, gradients = two_layers()
+    paths = [v.path for v in model.trainable_variables]
+    optimizer = zoo.recipe(text).compile(model, task="image_classification").optimizer
+    kept = {f: f if kind == "number" else keras.Variable(f, trainable=False) for f in factors}
+    table = {p: kept[f] for p, f in zip(paths, factors, strict=True) if f != 1.0}  # what is not in it has 1
+    scale_rates(getattr(optimizer, "inner", optimizer), [table])
+    start = to_numpy(model.trainable_variables[3]).copy()
+    found = walked(model, optimizer, gradients)
+    for place, factor in enumerate(factors):
+        wanted = alone(text, factor, place, gradients) if factor else [start] * len(gradients)
+        same([step[place] for step in found], wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_factors_multiply_and_follow_a_variable_without_a_new_trace():
+    x, y = np.random.default_rng(0).normal(size=(8, 4)).astype("float32"), np.arange(8) % 2
+    net = linear_net()
+    model = zoo.recipe("sgd(learning_rate=0.5, momentum=0.0)").compile(net)
+    gate = keras.Variable(0.0, trainable=False)
+    kernel = net.trainable_variables[0].path
+    scale_rates(model.optimizer, [{kernel: gate}, {kernel: 0.5}])
+    for value in (0.0, 1.0, 0.4):
+        gate.assign(value)
+        before = numpy_weights(model)
+        reference = zoo.recipe("sgd(learning_rate=0.5, momentum=0.0)").compile(linear_net())
+        reference.set_weights(before)
+        for each in (model, reference):
+            each.fit(x, y, batch_size=8, verbose=0)
+        ours, theirs = (
+            [a - b for a, b in zip(numpy_weights(each), before, strict=True)] for each in (model, reference)
+        )
+        np.testing.assert_allclose(ours[0], 0.5 * value * theirs[0], rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-4, atol=1e-7)
+
+
+# Layer-wise decay
+
+VIT = {"image_shape": (8, 8, 1), "patch_size": 4, "depth": 2, "embed_dim": 8, "num_heads": 2}
+
+
+def test_layer_decay_of_a_vit():
+    model = zoo.build("vit", **VIT)
+    factors = find_trick("layer_decay")(rate=0.5).factors(model)
+    assert factors["logits/kernel"] == 1.0
+    assert {f for p, f in factors.items() if p.startswith("block2_")} == {0.5}
+    assert {f for p, f in factors.items() if p.startswith("block1_")} == {0.25}
+    assert {f for p, f in factors.items() if p.startswith(("patch", "class", "position"))} == {0.125}
+    assert set(factors) == {v.path for v in model.trainable_variables}
+    explained = zoo.recipe("layer_decay(rate=0.5)").explain(model)
+    assert "4 depths: 'patch_embedding' learns at 0.000125, 0.125 of the rate" in explained
+
+
+def test_layer_decay_scales_each_step():
+    x, y = np.random.default_rng(0).random((6, 8, 8, 1), "float32"), np.arange(6)
+    steps = []
+    for text in ("", "+layer_decay(rate=0.5)"):
+        keras.utils.set_random_seed(0)
+        model = zoo.recipe(f"sgd(learning_rate=0.1, momentum=0.0){text}").compile(
+            zoo.build("vit", **VIT), run_eagerly=True
+        )
+        before = [to_numpy(v).copy() for v in model.trainable_variables]
+        model.fit(x, y, batch_size=6, verbose=0)
+        steps.append([to_numpy(v) - b for v, b in zip(model.trainable_variables, before, strict=True)])
+    factors = find_trick("layer_decay")(rate=0.5).factors(model)
+    for variable, plain, scaled in zip(model.trainable_variables, *steps, strict=True):
+        np.testing.assert_allclose(scaled, factors[variable.path] * plain, rtol=1e-3, atol=1e-7)
+
+
+def test_what_layer_decay_refuses():
+    with pytest.raises(InvalidArgument, match="layer_decay finds no depth in model 'linear_net'"):
+        zoo.recipe("layer_decay").compile(linear_net())
+
+
+# Two players
+
+WGAN = {"image_shape": (8, 8, 1), "widths": (4,), "latent_dim": 3, "critic_steps": 2}
+
+
+@pytest.mark.parametrize(
+    "text", ["clip_norm(norm=0.01)", "weight_decay(rate=10.0)", "lookahead(steps=2)", "lion", "muon"]
+)
+def test_two_players_take_options_and_wrappers(text):
+    paths = []
+    for recipe in ("plain", text):
+        keras.utils.set_random_seed(0)
+        model = zoo.recipe(recipe).compile(zoo.build("wgan", **WGAN))
+        rng = np.random.default_rng(0)
+        shapes = [v.shape for v in model.trainable_variables]
+        steps = [[rng.normal(size=s).astype("float32") for s in shapes] for _ in range(4)]
+        paths.append(walked(model, model.optimizer, steps))
+    weights = [v.path for v in model.trainable_variables]
+    for i, path in enumerate(weights):
+        first, second, third = (paths[1][t][i] for t in (0, 1, 2))
+        assert np.isfinite(third).all()
+        waits = path.startswith("generator")  # it steps at every second step
+        assert np.array_equal(second, third) == waits, path
+        assert not np.array_equal(first, second), path
+    different = [path for i, path in enumerate(weights) if not np.array_equal(paths[0][3][i], paths[1][3][i])]
+    for player in ("critic", "generator"):
+        assert any(path.startswith(player) for path in different), (player, text)
+    if text.startswith("weight_decay"):
+        assert not any(path.endswith(("bias", "gamma", "beta")) for path in different)
+
+
+@pytest.mark.parametrize("text", ["accumulate", "layer_decay"])
+def test_what_two_players_refuse(text):
+    with pytest.raises(InvalidArgument, match=f"{text} finds no .*two players"):
+        zoo.recipe(text).compile(zoo.build("wgan", **WGAN))
+
+
+# Saved and resumed
+
+STATEFUL = (
+    "lookahead(steps=3)+accumulate(steps=2)+weight_decay+clip_norm+layer_decay+ema(momentum=0.9)+warmup(epochs=1)"
+)
+
+
+@pytest.mark.parametrize("name", ["radam", "muon", "nadam"])
+def test_a_saved_model_goes_on_as_if_it_had_not_been(name, tmp_path):
+    stateful = STATEFUL.replace("+weight_decay", "") if name == "muon" else STATEFUL
+    x, y = images(16)
+    keras.utils.set_random_seed(0)
+    model = zoo.recipe(f"{name}+{stateful}").compile(image_net(drop_rate=0.0))
+    model.fit(x, y, batch_size=4, epochs=2, shuffle=False, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    for ours, theirs in zip(model.optimizer.variables, again.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(to_numpy(ours), to_numpy(theirs))
+    for each in (model, again):
+        each.fit(x, y, batch_size=4, epochs=2, shuffle=False, verbose=0)
+    same(numpy_weights(model), numpy_weights(again), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_an_interrupted_run_ends_as_if_it_had_not_been(name, tmp_path, monkeypatch):
+    recipe = f"{name}+{STATEFUL.replace('+weight_decay', '')}+cosine"
+    data = from_arrays(*images(60, image_shape=(8, 8, 1)))
+    options = {"recipe": recipe, "epochs": 3, "batch_size": 8, "seed": 1, "quiet": True, **VIT, "depth": 1}
+    options.pop("image_shape")
+    whole = zoo.train("vit", data, out=tmp_path / "whole", **options)
+    with monkeypatch.context() as patch:
+        end = ValidateAverage.on_test_end
+        count = []
+
+        def interrupt(self, logs=None):
+            end(self, logs)
+            count.append(1)
+            if len(count) == 2:
+                raise KeyboardInterrupt
+
+        patch.setattr(ValidateAverage, "on_test_end", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            zoo.train("vit", data, out=tmp_path / "run", **options)
+    resumed = zoo.train("vit", data, out=tmp_path / "run", resume=True, **options)
+    for file in ("best.safetensors", "last.safetensors"):
+        mine, its = (load_state(run.folder / file)[0] for run in (resumed, whole))
+        assert mine.keys() == its.keys()
+        for key in mine:
+            np.testing.assert_array_equal(mine[key], its[key], err_msg=key)
