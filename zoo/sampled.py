@@ -64,6 +64,7 @@ def sampled_loss(targets, logits, noise_ids, *, nce, noise="log_uniform"):
         noise: which distribution `noise_ids` are from.
     """
     classes, samples = logits.shape[-1], noise_ids.shape[0]
+    noise_ids = ops.cast(noise_ids, "int32")
 
     def correction(ids):  # in float32, also where logits are of half precision
         return log_probability(ids, classes, noise) + math.log(classes * samples)
