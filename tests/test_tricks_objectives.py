@@ -152,7 +152,7 @@ def test_pgd_step_without_a_random_start(alpha):
 def drawn_again(seeds):
     """Returns a generator that draws what `seeds` will draw next."""
     again = keras.random.SeedGenerator()
-    again.state.assign(seeds.state)
+    again.state.assign(to_numpy(seeds.state).copy())  # a copy, as JAX gives buffers away
     return again
 
 
@@ -632,7 +632,7 @@ def test_a_saved_model_goes_on_where_it_was(text, make, xy, tmp_path):
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     for ours, theirs in zip(model.plan.objective, again.plan.objective, strict=True):
-        theirs.seeds.state.assign(ours.seeds.state)
+        theirs.seeds.state.assign(to_numpy(ours.seeds.state).copy())
     for one in (model, again):
         one.fit(*xy, batch_size=8, shuffle=False, verbose=0)
     for ours, theirs in zip(model.get_weights(), again.get_weights(), strict=True):
