@@ -596,6 +596,9 @@ def test_explaining_opens_named_recipes_and_says_what_clashes(capsys):
     assert [(t["name"], t["stage"]) for t in shown["tricks"]] == [("label_smoothing", "targets"), ("focal", "loss")]
     assert shown["tricks"][0]["arguments"] == {"amount": 0.2}
     assert "Szegedy" in shown["tricks"][0]["paper"]
+    assert main(["recipes", "explain", "mixup+label_smoothing", "--json"]) == 0
+    clash = zoo.info("mixup").clashes["label_smoothing"]
+    assert json.loads(capsys.readouterr().out)["cautions"] == [f"mixup with label_smoothing: {clash}."]
     assert main(["recipes", "explain", "cosine+cyclic", "--json"]) == 0
     assert any("cosine" in line and "cyclic" in line for line in json.loads(capsys.readouterr().out)["cautions"])
 

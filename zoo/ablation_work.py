@@ -79,7 +79,11 @@ class Work:
         count = min(self.jobs, len(tasks))
         sent = [(pair, {k: _text(v) for k, v in options.items()}) for pair, options in tasks]
         with Workers(count, max(1, cores() // count)) as workers:
-            workers.run(sent, done, started)
+            try:
+                workers.run(sent, done, started)
+            except KeyboardInterrupt:
+                say(self.console, "Stopping: the runs that are under way write down where they are.")
+                raise
 
     def _place(self, name, seed):
         """Returns where a run is kept and whether it goes on; what a run that was killed at birth left is removed."""

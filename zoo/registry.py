@@ -74,13 +74,14 @@ class ModelRow:
 
 @dataclass(frozen=True)
 class TrickRow:
-    """One trick: its stage, its arguments with their defaults, and its paper."""
+    """One trick: its stage, its arguments with their defaults, its paper, and what it composes badly with, and why."""
 
     name: str
     stage: str
     summary: str
     paper: Paper | None
     arguments: dict
+    clashes: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -401,7 +402,8 @@ def trick_row(cls):
     """Returns the `TrickRow` of a registered trick."""
     documentation = inspect.getdoc(inspect.getmodule(cls)) or ""
     arguments = {f.name: jsonable(f.default) for f in dataclasses.fields(cls)}
-    return TrickRow(cls.name, cls.stage, _summary(documentation), parse_paper(documentation), arguments)
+    clashes = dict(getattr(cls, "clashes", {}))
+    return TrickRow(cls.name, cls.stage, _summary(documentation), parse_paper(documentation), arguments, clashes)
 
 
 def list_weights(pattern="*", *, task=None):

@@ -1,15 +1,13 @@
 """`zoo recipes explain`: what a recipe does, from the cards alone, or in numbers for one model."""
 
-import ast
 import re
-from pathlib import Path
 
 import zoo
 from zoo.cards import card_of
 from zoo.cli import names, screen
 from zoo.errors import invalid
 from zoo.recipes import PLAIN, find_recipe, outline
-from zoo.registry import STAGES, index, list_tricks
+from zoo.registry import STAGES, list_tricks
 
 _SHOWN = ("formula", "use when", "start with", "composes with", "conflicts with", "cost", "backends")  # of a card
 
@@ -62,6 +60,7 @@ def _from_cards(expression, found, rows, as_json):
                 "arguments": {**row.arguments, **given},
                 "given": sorted(given),
                 "paper": str(row.paper) if row.paper else None,
+                "clashes": row.clashes,
             }
             | {heading: card.get(heading) for heading in _SHOWN}
         )
@@ -87,27 +86,16 @@ def _cautions(parts):
     """Returns a sentence for each two tricks of a recipe of which a card says that they do not go well together."""
     said, names_of = [], [part["name"] for part in parts]
     for part in parts:
-        for other, reason in _clashes(part["name"]).items():
+        for other, reason in part["clashes"].items():
             if other in names_of:
                 said.append(f"{part['name']} with {other}: {reason}.")
         conflicts = part["conflicts with"] or ""
         if conflicts.lower().startswith("nothing"):
             continue
-        known = [other for other in names_of if other != part["name"] and re.search(rf"\b{other}\b", conflicts)]
+        others = [other for other in names_of if other != part["name"] and other not in part["clashes"]]
+        known = [other for other in others if re.search(rf"\b{other}\b", conflicts)]
         said += [f"{part['name']} conflicts with {other}: {conflicts}" for other in known]
     return said
-
-
-def _clashes(name):
-    """Returns the known bad pairs that a trick's file declares, read without importing it."""
-    entry = index()["tricks"].get(name)
-    path = Path(zoo.__file__).parent / "tricks" / f"{entry['module'] if entry else name}.py"
-    if not path.is_file():
-        return {}
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Assign) and [getattr(t, "id", None) for t in node.targets] == ["clashes"]:
-            return {k: v.rstrip(".") for k, v in ast.literal_eval(node.value).items()}
-    return {}
 
 
 def _print_cautions(cautions):
