@@ -190,6 +190,8 @@ def test_muon_leaves_the_heads_and_embeddings_to_adamw():
     reference = keras.optimizers.Muon(0.01, exclude_layers=["logits"])
     reference.exclude_from_weight_decay(var_list=[v for v in theirs.trainable_variables if len(v.shape) < 2])
     same(walked(ours, model.optimizer, gradients), walked(theirs, reference, gradients), rtol=1e-6, atol=1e-7)
+    with pytest.raises(UnknownName, match=r"no layer with weights in model 'two'.*'hiden'. Did you mean 'hidden'"):
+        zoo.recipe("muon(exclude_layers=('hiden',))").compile(ours, task="image_classification")
     explained = zoo.recipe("muon").explain(ours, task="image_classification")
     assert "Muon at 0.001" in explained
     assert "1 matrices, 46% of the weights" in explained
@@ -538,10 +540,17 @@ def test_a_warmup_counts_batches_under_accumulation():
         assert all((a != b).any() for a, b in zip(before, model.get_weights(), strict=True))
 
 
-def test_accumulation_longer_than_the_fit_is_told():
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("accumulate(steps=50)", r"accumulate\(steps=50\): this fit has 6 batches"),
+        ("accumulate(steps=2)+lookahead", r"lookahead\(steps=5\): this fit has 3 steps"),
+    ],
+)
+def test_what_takes_longer_than_the_fit_is_told(text, said):
     x = np.random.default_rng(0).normal(size=(24, 4)).astype("float32")
-    model = zoo.recipe("accumulate(steps=50)").compile(linear_net())
-    with pytest.warns(UserWarning, match=r"accumulate\(steps=50\): this fit has 6 batches"):
+    model = zoo.recipe(text).compile(linear_net(), run_eagerly=True)
+    with pytest.warns(UserWarning, match=said):
         model.fit(x, np.arange(24) % 2, batch_size=8, epochs=2, verbose=0)
 
 

@@ -4,8 +4,8 @@ Paper: Ott et al., 2018, https://arxiv.org/abs/1806.00187
 Use when: the batch that a paper asks for does not fit into memory.
 Start with: steps = the paper's batch size / yours.
 Formula: g = (g_1 + ... + g_steps) / steps, one step of the optimizer for `steps` batches
-Composes with: every optimizer and schedule. Schedules and `optimizer.iterations` of Keras's step counter count batches,
-so that warmup(epochs=5) lasts five epochs all the same; each step takes the rate of the last of its batches.
+Composes with: every optimizer and schedule. Schedules count batches, as in Keras, so that warmup(epochs=5) lasts five
+epochs all the same; each step takes the rate of the last of its batches.
 Conflicts with: models of two players, who take turns by the batch. A batch norm still sees one batch at a time.
 Cost: one more copy of the weights.
 """

@@ -154,7 +154,18 @@ class Lookahead:
         check(self.steps, self.alpha)
 
     def apply(self, plan):
-        return plan.adding("optimizer_wrappers", lambda made, model: LookaheadOptimizer(made, self.steps, self.alpha))
+        several = dict(plan.optimizer_options).get("gradient_accumulation_steps", 1)
+
+        def too_few(batch_size, steps_per_epoch, epochs):
+            if steps_per_epoch is None or steps_per_epoch * epochs // several >= self.steps:
+                return []
+            done = steps_per_epoch * epochs // several
+            return [f"lookahead(steps={self.steps}): this fit has {done} steps, so that the slow weights never move"]
+
+        wrapped = plan.adding("at_fit", too_few)
+        return wrapped.adding(
+            "optimizer_wrappers", lambda made, model: LookaheadOptimizer(made, self.steps, self.alpha)
+        )
 
     def explain(self, plan):
         count = sum(math.prod(v.shape) for v in plan.model.trainable_variables)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import keras
 
-from zoo.errors import invalid
+from zoo.errors import invalid, unknown
 from zoo.optimizers import KerasOptimizer
 from zoo.registry import trick
 
@@ -76,6 +76,10 @@ class Muon(KerasOptimizer):
     def arguments(self, plan):
         if self.exclude_layers is not None:
             excluded = list(self.exclude_layers)
+            for pattern in excluded:
+                if not any(re.search(pattern, v.path) for v in plan.model.trainable_variables):
+                    names = [layer.name for layer in plan.model.layers if layer.weights]
+                    raise unknown(f"layer with weights in model {plan.name!r}, for muon to exclude,", pattern, names)
         else:
             heads = {x._keras_history.operation.name for x in plan.model.outputs}
             excluded = [f"^{re.escape(name)}/" for name in sorted(heads)]
