@@ -6,8 +6,8 @@ Start with: as it is; a learning rate several times that of the network without 
 Formula: y = gamma (x - m) / sqrt(v + e) + beta, m and v the mean and variance of a channel over batch and positions;
     in inference their moving averages
 Composes with: every optimizer and schedule; freeze_bn, which holds the averages still while fine-tuning.
-Conflicts with: group_norm and layer_norm; batches below 8, which are warned about: the statistics are too noisy
-    (Wu and He, 2018, https://arxiv.org/abs/1803.08494, table 2).
+Conflicts with: group_norm and layer_norm. Warned about: batches below 8, whose statistics are too noisy (Wu and He,
+    2018, https://arxiv.org/abs/1803.08494, table 2), accumulate, and gradient_penalty.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """The rectifier in place of a model's own activation.
 
-Paper: Nair and Hinton, 2010, https://icml.cc/Conferences/2010/papers/432.pdf, section 2
+Paper: Nair and Hinton, 2010, https://icml.cc/Conferences/2010/papers/432.pdf
 Use when: speed counts; it is the cheapest activation.
 Start with: He initialisation, which the zoo's convolutional networks have.
 Formula: f(x) = max(x, 0)

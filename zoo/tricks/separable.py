@@ -2,7 +2,7 @@
 
 Paper: Chollet, 2016, https://arxiv.org/abs/1610.02357, section 2
 Use when: a convolutional network must have fewer weights and operations at nearly the same accuracy.
-Start with: on; as many filters as before, or a quarter more to make up for what is saved.
+Start with: on, with as many filters as before.
 Formula: k x k weights for each of C channels, then C x F that mix them: k k C + C F weights instead of k k C F
 Composes with: everything.
 Conflicts with: a `separable` given to the builder that says something else.

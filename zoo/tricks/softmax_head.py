@@ -1,6 +1,6 @@
 """One category: the classes of a head exclude each other.
 
-Paper: Bridle, 1990, https://doi.org/10.1007/978-3-642-76153-9_28, section 3
+Paper: Bridle, 1990, https://doi.org/10.1007/978-3-642-76153-9_28
 Use when: each example belongs to exactly one class, and the model's head asks yes/no questions.
 Start with: as it is; a softmax is what the zoo's classifiers of three or more classes have already.
 Formula: p_c = exp(z_c) / sum over k of exp(z_k); L = -log p_c of the true class c
