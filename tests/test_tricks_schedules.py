@@ -742,8 +742,9 @@ def test_the_command_suggests_a_rate(tmp_path, capsys):
 def test_in_a_run_the_range_test_leaves_a_picture(tmp_path, capfd):
     options = {"epochs": 2, "batch_size": 64, "out": tmp_path / "run"}
     run = zoo.train("softmax", "digits", recipe="lr_finder(high=1e20)+sgd", **options)
+    assert run.status == "finished"  # although the loss became infinite
     assert (run.folder / "lr_finder.png").is_file()
-    assert "suggested learning rate" in capfd.readouterr().out
+    assert "suggested" in capfd.readouterr().out
 
 
 # Going on after a stop
