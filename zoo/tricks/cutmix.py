@@ -7,7 +7,7 @@ Formula: x = M x_i + (1 - M) x_j, t = s t_i + (1 - s) t_j, s the share of the pi
     sides are sqrt(1 - u) of the image's, u from Beta(alpha, alpha), its centre anywhere
 Composes with: mixup (each batch gets one or the other, with equal odds), every augmentation, class_balance (the
     weights of the two examples are blended too).
-Conflicts with: losses that know one right class; models that read words, tables or several inputs.
+Conflicts with: label_smoothing and focal, which train but warn; models that read words, tables or several inputs.
 Departures: a rectangle is drawn for each example, where the paper's code draws one for a batch, and its sides may be
     odd, which matters for small images. keras.layers.CutMix takes no seed that changes from batch to batch; keras-cv's
     gives labels by the area before clipping.

@@ -7,7 +7,7 @@ Start with: alpha=0.2, within the paper's range for ImageNet; 1 for CIFAR-10. It
 Formula: x = s x_i + (1 - s) x_j, t = s t_i + (1 - s) t_j, s drawn from Beta(alpha, alpha)
 Composes with: cutmix (each batch gets one or the other, with equal odds), every augmentation, class_balance (the
     weights of the two examples are blended too, so that the loss is the sum of their weighted losses).
-Conflicts with: losses that know one right class; models that read words, tables or several inputs.
+Conflicts with: label_smoothing and focal, which train but warn; models that read words, tables or several inputs.
 Departures: s is drawn for each example, where the paper's code draws one for a batch. keras.layers.MixUp takes no seed
     that changes from batch to batch, so a resumed run could not repeat its batches with it.
 """
