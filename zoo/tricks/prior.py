@@ -69,7 +69,8 @@ class Irrelevance:
         _, values, _ = step.float_inputs()
         if len(values) != 1:
             raise invalid("prior needs an input of a floating type", works="Pass x.astype('float32').")
-        mask, scale = self.array(values[0].shape[1:]), gradient_scale(step.model)
+        mask = ops.convert_to_tensor(self.array(values[0].shape[1:]))
+        scale = gradient_scale(step.model)
         slopes = differentiable_gradients(
             lambda v: scale * self._log_probabilities(step.logits_on(step.with_floats(v)), step.model),
             [ops.stop_gradient(values[0])],
