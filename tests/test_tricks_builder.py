@@ -201,10 +201,19 @@ def test_a_rate_outside_its_range_is_refused(bad):
         zoo.recipe(f"drop_path(rate={bad})")
 
 
-@pytest.mark.parametrize(("size", "warned"), [(2, True), (7, True), (8, False)])
-def test_batch_norm_warns_of_tiny_batches(size, warned):
+@pytest.mark.parametrize(
+    ("text", "size", "warned"),
+    [
+        ("batch_norm", 2, True),
+        ("plain", 7, True),
+        ("plain", 8, False),
+        ("group_norm", 2, False),
+        ("freeze_bn", 2, False),
+    ],
+)
+def test_batch_norm_warns_of_tiny_batches(text, size, warned):
     x, y = images(16, image_shape=(8, 8, 3))
-    model = zoo.build("resnet20", recipe="batch_norm", **RESNET)
+    model = zoo.build("resnet20", recipe=text, **RESNET)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", RecipeWarning)
         model.fit(x, y, batch_size=size, verbose=0)

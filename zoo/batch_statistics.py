@@ -13,11 +13,31 @@ from zoo.averages import put_in
 from zoo.errors import invalid
 from zoo.objectives import called_as
 
+TINY = 8  # examples of a batch below which statistics are warned of
+
 
 def batch_norms(model):
     """Returns the batch-norm layers of a model, nested ones too, in its order."""
     layers = model._flatten_layers(include_self=False)
     return [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+
+
+def tiny_batches(model, batch_size, still=()):
+    """Returns sentences on a batch size that is too small for the batch normalisation of a model: one, or none.
+
+    Args:
+        model: a `keras.Model`.
+        batch_size: examples of a batch, or None where that is not known.
+        still: layers whose statistics are not those of the batch.
+    """
+    taught = [layer for layer in batch_norms(model) if layer.trainable and layer not in still]
+    if not taught or batch_size is None or batch_size >= TINY:
+        return []
+    return [
+        f"batch normalisation with batches of {batch_size}: the statistics of so few examples are noisy; on ImageNet 2 "
+        f"images a worker gave 34.7% error against 23.6% with 32 (Wu and He, 2018, table 2). Write group_norm, or take "
+        f"batches of at least {TINY}"
+    ]
 
 
 def update_batch_norm(model, x, batch_size=32):

@@ -5,7 +5,6 @@ import keras
 from zoo.errors import invalid, nearest
 from zoo.registry import list_models
 
-TINY_BATCH = 8
 _WORD = {  # builder argument -> what it decides, in words
     "norm": "normalisation",
     "activation": "activation",
@@ -66,21 +65,6 @@ def normalisations(plan):
     found = layers_of(plan.model, *kinds)
     weights = sum(v.shape[0] for layer in found for v in layer.trainable_variables)
     return f"{len(found)} normalisation {'layer' if len(found) == 1 else 'layers'} with {weights:,} trained weights"
-
-
-def tiny_batches(trick):
-    """Returns the check of a fit's batch size that batch normalisation needs, as `Plan.at_fit` holds it."""
-
-    def check(batch_size, steps_per_epoch, epochs):
-        if batch_size is None or batch_size >= TINY_BATCH:
-            return []
-        return [
-            f"{trick} with batches of {batch_size}: the statistics of so few examples are noisy; on ImageNet 2 images "
-            f"a worker gave 34.7% error against 23.6% with 32 (Wu and He, 2018, table 2). Write group_norm, or take "
-            f"batches of at least {TINY_BATCH}"
-        ]
-
-    return check
 
 
 def several_classes(trick, plan):

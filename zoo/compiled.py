@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from zoo.averages import own_buffers
+from zoo.batch_statistics import tiny_batches
 from zoo.data.checks import exclusive, finite, first_bad
 from zoo.errors import DataError, RecipeWarning, invalid
 from zoo.metrics import ClassAccuracy
@@ -168,7 +169,8 @@ class ZooModel(keras.Model):
 
     def complaints(self, batch_size, steps_per_epoch, epochs):
         """Returns sentences on what of the recipe will not work well in such a `fit`; None is for what is not known."""
-        return [line for at_fit in self._plan.at_fit for line in at_fit(batch_size, steps_per_epoch, epochs)]
+        said = [line for at_fit in self._plan.at_fit for line in at_fit(batch_size, steps_per_epoch, epochs)]
+        return [*said, *tiny_batches(self, batch_size, self._plan.inference_layers)]
 
     def watch(self, make):
         """Adds a callback, which `make()` returns, to those of the recipe, until the model is compiled anew."""

@@ -12,7 +12,8 @@ Conflicts with: group_norm and layer_norm. Warned about: batches below 8, whose 
 
 from dataclasses import dataclass
 
-from zoo.builder_switches import Switch, normalisations, tiny_batches
+from zoo.batch_statistics import TINY
+from zoo.builder_switches import Switch, normalisations
 from zoo.registry import trick
 
 
@@ -30,8 +31,5 @@ class BatchNorm(Switch):
         "batch (Gulrajani et al., 2017, https://arxiv.org/abs/1704.00028, section 4); layer_norm does not",
     }
 
-    def apply(self, plan):
-        return plan.adding("at_fit", tiny_batches(self.name))
-
     def explain(self, plan):
-        return f"normalises over the batch: {normalisations(plan)}; needs batches of at least 8"
+        return f"normalises over the batch: {normalisations(plan)}; needs batches of at least {TINY}"
