@@ -2,8 +2,8 @@
 
 Paper: Izmailov et al., 2018, https://arxiv.org/abs/1803.05407, algorithm 1
 Use when: training ends at a rate that still moves the weights; the mean lies in a flatter, better place than each.
-Start with: start=0.75 and a constant learning_rate of half to a twentieth of the peak from there on (the paper's 0.05
-    of a peak of 0.1).
+Start with: start=0.75 and a constant learning_rate of a fifth to a half of the peak from there on (the paper's 0.01 of
+    0.05 for VGG, and 0.05 of 0.1 for residual networks).
 Formula: w_swa <- (n w_swa + w) / (n + 1) at the end of each epoch from `start` on, with n averaged before
 Composes with: every optimizer and schedule; with cyclic and every= the length of its cycles, as in the paper.
 Conflicts with: ema, which keeps another average of the same weights.
