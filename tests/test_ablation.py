@@ -21,11 +21,13 @@ from scipy import stats
 import zoo
 from zoo import ablation_work, registry
 from zoo.ablation_results import Ablation
+from zoo.ablation_work import Pair
 from zoo.arms import arms_of
 from zoo.cli import main
 from zoo.data.base import Dataset, Split
 from zoo.errors import IntegrityError, InvalidArgument, UnknownName, ZooError, invalid
 from zoo.paired import binomial_error, holm, paired, verdict
+from zoo.recipes import find_recipe
 from zoo.runs import Run
 from zoo.weights import load_state
 from zoo.workers import Workers
@@ -432,6 +434,25 @@ def test_ctrl_c_leaves_all_intact_and_says_how_to_go_on(small, tmp_path, monkeyp
     assert Ablation(out).record["status"] == "finished"
 
 
+def test_a_named_recipe_brings_its_settings(tmp_path, monkeypatch):
+    asked = []
+
+    def stop(options):
+        asked.append(options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ablation_work, "train_one", stop)
+    with pytest.raises(KeyboardInterrupt):
+        zoo.ablate(recipe="vit_digits-warmup", seeds=1, epochs=2, jobs=1, out=tmp_path / "named", quiet=True)
+    row = find_recipe("vit_digits")
+    expected = {**row.settings["arguments"], "model": "vit_tiny", "data": "digits", "epochs": 2, "batch_size": 32}
+    assert {k: asked[0][k] for k in expected} == expected
+    assert asked[0]["recipe"] == "focal"
+    command = json.loads((tmp_path / "named" / "ablation.json").read_text())["command"]
+    assert "zoo ablate vit_tiny --recipe focal --data digits" in command
+    assert "--set embed_dim=64" in command
+
+
 def test_another_question_in_the_same_folder_is_refused(found):
     with pytest.raises(InvalidArgument, match="already holds an ablation"):
         quick(found.folder, seeds=3)
@@ -503,7 +524,7 @@ def test_a_worker_that_dies_is_said():
 
     message = r"full, seed 0: a worker process ended by itself .* its memory may have run out"
     with Workers(1, 1) as workers, pytest.raises(ZooError, match=message):
-        workers.run([("full, seed 0", {})], None, started=kill)
+        workers.run([(Pair("full", 0), {})], None, started=kill)
 
 
 # Wrong input, before any work

@@ -50,7 +50,7 @@ def _arm_cells(ablation, row):
 def _effect_cells(ablation, effect):
     found, mark = effect.difference, "*" if effect.below_test_noise else ""
     mean = _signed(ablation, found.mean) if found else "-"
-    interval = f"{_signed(ablation, found.low)} to {_signed(ablation, found.high)}"[:40] if found else "-"
+    interval = f"{_signed(ablation, found.low)} to {_signed(ablation, found.high)}" if found else "-"
     if found and math.isnan(found.low):
         interval = "-"
     return [effect.comparison.trick, mean, interval, effect.verdict + mark, _times(effect.ratio)]

@@ -5,6 +5,7 @@ import shlex
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from zoo import ablation_report, runs
 from zoo.ablation_results import RECORD, Ablation
@@ -16,6 +17,16 @@ from zoo.watching import Watch
 from zoo.workers import FINISHED, Workers, cores, train_one
 
 TEXT, PICTURE = "ablation.md", "ablation.png"
+
+
+class Pair(NamedTuple):
+    """One run: an arm and a seed."""
+
+    arm: str
+    seed: int
+
+    def __str__(self):
+        return f"{self.arm}, seed {self.seed}"
 
 
 class Work:
@@ -36,13 +47,13 @@ class Work:
         """Trains what is not done and writes the reports. Returns the `zoo.ablation_results.Ablation`."""
         record = self.record
         possible = [arm for arm in record["arms"] if arm["impossible"] is None]
-        every = [(arm["name"], seed) for seed in record["seeds"] for arm in possible]  # a seed's pairs, then the next's
+        every = [Pair(arm["name"], seed) for seed in record["seeds"] for arm in possible]  # seed by seed: soon compared
         recipes = {arm["name"]: arm["recipe"] for arm in possible}
         self._announce(every)
         for name, seed in every:
             self._collect(name, seed)
         tasks = [
-            (pair, {**self.options, "recipe": recipes[pair[0]], "seed": pair[1], **self._place(*pair)})
+            (pair, {**self.options, "recipe": recipes[pair.arm], "seed": pair.seed, **self._place(*pair)})
             for pair in every
             if not self._known(*pair)
         ]
@@ -62,12 +73,12 @@ class Work:
 
     def _train(self, tasks, watch):
         def started(pair):
-            watch.started(_words(pair), self.folder / pair[0] / f"seed{pair[1]}")
+            watch.started(str(pair), self.folder / pair.arm / f"seed{pair.seed}")
 
         def done(pair, answer):
             self._collect(*pair, answer)
             self.write()
-            watch.finished(_words(pair), self._result(*pair))
+            watch.finished(str(pair), self._result(*pair))
 
         if not tasks:
             return
@@ -149,10 +160,6 @@ class Work:
         start = self.record["command"] or "the same call, with resume=True and out="
         go_on = f"{start} --out {shlex.quote(str(self.folder))} --resume" if self.record["command"] else start
         say(self.console, f"Stopped after {done} of {len(every)} runs; {self.folder} is intact. Continue with: {go_on}")
-
-
-def _words(pair):
-    return f"{pair[0]}, seed {pair[1]}"
 
 
 def _text(value):
