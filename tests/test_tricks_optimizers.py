@@ -740,6 +740,7 @@ def test_layer_decay_of_a_vit():
     assert set(factors) == {v.path for v in model.trainable_variables}
     explained = zoo.recipe("layer_decay(rate=0.5)").explain(model)
     assert "4 depths: 'patch_embedding' learns at 0.000125, 0.125 of the rate" in explained
+    assert explained.endswith("up to 'logits' at 0.001")
 
 
 def test_layer_decay_scales_each_step():

@@ -109,7 +109,9 @@ class KerasOptimizer:
         return self.slots * sum(math.prod(v.shape) for v in plan.model.trainable_variables)
 
     def explain(self, plan):
-        shown = {k: v for k, v in self.options().items() if k not in ("learning_rate", "weight_decay")}
+        shown = {
+            k: v for k, v in self.options().items() if k not in ("learning_rate", "weight_decay") and v is not None
+        }
         settings = ", ".join(f"{k} {v:g}" if type(v) is float else f"{k} {v}" for k, v in shown.items())
         decay = f"; every matrix shrinks by {self.weight_decay:g} times the rate" if self.weight_decay else ""
         return (

@@ -48,7 +48,8 @@ class LayerDecay:
 
     def explain(self, plan):
         groups = layer_groups(plan.model)
-        first, last = (next(layer.name for layer in g if layer.weights) for g in (groups[0], groups[-1]))
+        first = next(layer.name for layer in groups[0] if layer.weights)
+        last = next(layer.name for layer in reversed(groups[-1]) if layer.weights)
         lowest = self.rate ** (len(groups) - 1)
         return (
             f"{len(groups)} depths: {first!r} learns at {plan.learning_rate * lowest:.3g}, {lowest:.3g} of the rate, "
