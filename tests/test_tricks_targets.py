@@ -188,6 +188,7 @@ def test_the_teacher_sees_images_as_it_was_trained_on(tmp_path):
         plain,
         recipe=f"distill(teacher={str(run.folder)!r}, weight=1.0)+adam(learning_rate=0.2)",
         epochs=20,
+        keep="last",
         out=tmp_path / "student",
         quiet=True,
     )
@@ -349,7 +350,7 @@ def test_loss_weights_that_cannot_work_are_refused():
 
 
 def np_sampled(y, z, noise_ids, nce, kind):
-    """Equation 9 of Mnih and Teh, and equation 4 of Mikolov et al., class by class."""
+    """The objective of Mnih and Teh (section 3), and equation 4 of Mikolov et al., class by class."""
     classes, samples = z.shape[-1], len(noise_ids)
     q = np.full(classes, 1 / classes)
     if kind == "log_uniform":

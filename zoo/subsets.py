@@ -243,11 +243,12 @@ class Study:
         left.legend(frameon=False, fontsize=9)
         right.hist(self.hardness, bins=50, color="C0")
         right.set(xlabel=f"hardness by {report['score']}", ylabel="training examples", yscale="log")
-        for fraction in fractions:
+        for place, fraction in enumerate(fractions):
             if fraction < 1 and report["keep"] == "hardest" and not report["balanced"]:
-                edge = self.hardness[self.indices(fraction)].min()
+                edge, height = self.hardness[self.indices(fraction)].min(), 0.98 - 0.07 * place
                 right.axvline(edge, color="0.4", lw=0.8, ls="--")
-                right.text(edge, 1, f" {fraction:.0%}", transform=right.get_xaxis_transform(), va="top", fontsize=8)
+                words = f" kept: {fraction:.0%}"
+                right.text(edge, height, words, transform=right.get_xaxis_transform(), va="top", fontsize=8)
         for axis in (left, right):
             axis.grid(alpha=0.25)
             for side in ("top", "right"):

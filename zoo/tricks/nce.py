@@ -1,8 +1,8 @@
 """Noise-contrastive estimation: a class against sampled noise in place of a softmax over many classes.
 
-Paper: Mnih and Teh, 2012, https://arxiv.org/abs/1206.6426, section 3 and equation 9
+Paper: Mnih and Teh, 2012, https://arxiv.org/abs/1206.6426, section 3
 Use when: a vocabulary is large and probabilities are wanted without a sum over all classes: z - log V tends to log p.
-Start with: 64 samples; the paper's 25 on 10,000 words were as good as maximum likelihood.
+Start with: 64 samples; with 25, on 10,000 words, the paper does as well as with the whole softmax.
 Formula: L = -log sigma(s(y)) - sum over K noise classes k of log sigma(-s(k)), s(c) = z_c - log V - log(K q_c)
 Composes with: soft targets and label_smoothing (the first term is then its mean over the targets), every schedule,
     optimizer and objective.
