@@ -68,6 +68,8 @@ class Recipe:
             Conflict: an argument that the caller gave would be overridden.
         """
         changed = dict(arguments)
+        if not self._stage("builder"):
+            return changed  # building says by itself what is wrong with them
         known = checked(f"model {variant!r}", builder.function, arguments, builder.variants[variant])
         for t, name, value in self._switched(variant, known):
             if name in changed and changed[name] != value:
