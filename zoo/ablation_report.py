@@ -12,6 +12,7 @@ from zoo.tasks import figure
 _WIDTH = 80
 _SHORT = 0.5  # seconds of an epoch below which its time is mostly that of starting and writing it
 _TITLES = {LEFT_OUT: "left out of the full recipe", ADDED: "added to the plain recipe", WHOLE: "full against plain"}
+_BRIEF = {LEFT_OUT: "left out", ADDED: "added alone", WHOLE: "together"}  # for a column's width
 _COLOURS = {HELPS: "#2a7f3f", HURTS: "#b3352b", UNCLEAR: "#b07a1e"}
 _GREY = "#6b7280"
 
@@ -39,12 +40,10 @@ def _spread(ablation, row):
 def _arm_cells(ablation, row):
     if row.impossible:
         return [row.name, "not possible", "", "", ""]
-    count = len(ablation.record["seeds"])
-    mean = _spread(ablation, row)
-    if row.diverged:
-        mean = f"{len(row.diverged)} of {count} diverged" + (f", else {mean}" if row.values else "")
     reach = f"{_value(ablation, row.low)} to {_value(ablation, row.high)}" if len(row.values) > 1 else ""
-    return [row.name, mean, reach, _number(row.seconds, ".3g"), _times(row.ratio)]
+    if row.diverged:
+        reach = f"{len(row.diverged)} of {len(ablation.record['seeds'])} diverged"
+    return [row.name, _spread(ablation, row), reach, _number(row.seconds, ".3g"), _times(row.ratio)]
 
 
 def _effect_cells(ablation, effect):
@@ -131,7 +130,7 @@ def tables(ablation):
         first.add_row(*_arm_cells(ablation, row))
     second = made(effects, (1, 2, 4))
     for kind, found in ablation.comparisons_by_kind.items():
-        second.add_row(Text(_TITLES[kind], style="italic"))
+        second.add_row(Text(f"{_BRIEF[kind]}:", style="italic"))
         for effect in found:
             style = {HELPS: "green", HURTS: "red", UNCLEAR: "yellow"}.get(effect.verdict)
             cells = _effect_cells(ablation, effect)
@@ -212,10 +211,8 @@ def draw(ablation, path):
     name = ablation.metric.replace("_", " ")
     last.set_xlabel(f"← hurts      difference in test {name}{unit}      helps →", fontsize=9.5)
     if ablation.test_error:
-        words = f"grey: within the standard error of the accuracy on {ablation.examples:,} test examples"
-        last.annotate(
-            words, (0, -26), xycoords="axes points", fontsize=7.5, color=_GREY, va="top", annotation_clip=False
-        )
+        words = f"grey: within the accuracy's own standard error on {ablation.examples:,} test examples"
+        figure.supxlabel(words, fontsize=8, color=_GREY)
     record = ablation.record
     title = f"{record['recipe']}\n{record['question']['model']} on {record['data']['name']}, "
     figure.suptitle(f"{title}{len(record['seeds'])} seeds, {record['question']['epochs']} epochs", fontsize=11)
@@ -242,7 +239,8 @@ def _draw_kind(ablation, axis, kind, effects):
                 axis.plot(ends, (place, place), "|", color=colour, ms=9, mew=2, zorder=2)
             axis.plot(each, [place - 0.2] * len(each), "o", color=colour, alpha=0.45, ms=4, mew=0, zorder=3)
             axis.plot(mean, place, "o", color=colour, ms=7.5, mec="white", mew=1, zorder=4)
-        words = f"{effect.verdict}{'*' if effect.below_test_noise else ''}\ntime {_times(effect.ratio)}"
+        words = effect.verdict + ("*" if effect.below_test_noise else "")
+        words += "" if math.isnan(effect.ratio) else f"\ntime {_times(effect.ratio)}"
         axis.annotate(words, (1.015, place), xycoords=("axes fraction", "data"), va="center", fontsize=8, color=colour)
     axis.set_yticks(range(len(effects)), [e.comparison.trick for e in reversed(effects)], fontsize=9.5)
     axis.set_ylim(-0.6, len(effects) - 0.4)

@@ -11,7 +11,7 @@ from zoo import ablation_report
 from zoo.arms import PLAIN, WHOLE, Comparison
 from zoo.errors import IntegrityError, invalid
 from zoo.files import disk
-from zoo.paired import NOISE, TOO_FEW, Difference, binomial_error, holm, paired, verdict
+from zoo.paired import HELPS, HURTS, Difference, binomial_error, holm, paired, verdict
 from zoo.tasks import task_of
 
 RECORD, FORMAT = "ablation.json", 1
@@ -217,8 +217,7 @@ class Ablation:
             said = UNFINISHED
         else:
             said = verdict(difference, p, higher_is_better=self.higher_is_better)
-        sure = said not in (NOISE, TOO_FEW) and difference is not None
-        small = bool(sure and self.test_error and abs(difference.mean) < self.test_error)
+        small = bool(said in (HELPS, HURTS) and self.test_error and abs(difference.mean) < self.test_error)
         return Effect(comparison, difference, p, said, small, arm.seconds / without.seconds, reason)
 
     @property
