@@ -250,6 +250,22 @@ def test_teachers_that_do_not_fit_are_refused_before_any_step(teacher, linear, i
             zoo.recipe(text)
 
 
+def test_a_teacher_of_texts_needs_the_students_vocabulary(tmp_path):
+    def table(name, words):
+        rows = [f"{words[i % 2]} {words[2 + i % 3]}\t{i % 2}" for i in range(40)]
+        (tmp_path / name).write_text("text\tlabel\n" + "\n".join(rows))
+        return tmp_path / name
+
+    first = table("a.tsv", ["good", "bad", "film", "book", "play"])
+    other = table("b.tsv", ["warm", "cold", "soup", "bread", "tea"])
+    options = {"epochs": 1, "quiet": True, "embed_dim": 4, "units": 4}
+    teacher = zoo.train("lstm", first, out=tmp_path / "teacher", **options)
+    recipe = f"distill(teacher={str(teacher.folder)!r})"
+    zoo.train("gru", first, recipe=recipe, out=tmp_path / "student", **options)
+    with pytest.raises(InvalidArgument, match="has another vocabulary"):
+        zoo.train("gru", other, recipe=recipe, out=tmp_path / "stranger", **options)
+
+
 # Weights of heads
 
 

@@ -80,7 +80,7 @@ def members_of(sources, data, *, batch_size, seed):
     """
     found = []
     for number, source in enumerate(sources):
-        if source in TREES if isinstance(source, str) else False:
+        if isinstance(source, str) and source in TREES:
             found.append(_trees(source, _fitted(source, data.dataset, seed + number), data))
         elif isinstance(source, keras.Model) or not hasattr(source, "predict_proba"):
             found += [_network(*row, data, batch_size) for row in _models(source)]

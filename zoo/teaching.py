@@ -113,10 +113,11 @@ class Teacher:
         else:
             names = [(name, name) for name in mine if name in ours]
         if not names:
+            has = ", ".join(ours) or "no classes"
             wrong = (
-                f"distill finds no output in common: the teacher {self.ref} has {', '.join(ours) or 'none of classes'}"
+                f"distill finds no output in common: the teacher {self.ref} has {has}, the student {', '.join(mine)}"
             )
-            raise invalid(f"{wrong} and the student {', '.join(mine)}", works="Give a teacher of the same outputs.")
+            raise invalid(wrong, works="Give a teacher of the same outputs.")
         return [(mine[a], ours[b], self._order(mine[a], ours[b], theirs)) for a, b in names]
 
     def _order(self, head, other, theirs):

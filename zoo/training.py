@@ -90,6 +90,7 @@ def train(
     complete, dataset = _read(model, data, data_options, chosen, settings, arguments)
     with policy(settings):
         compiled = _compiled(model, dataset, chosen, settings, weights, complete)
+        compiled.__dict__["zoo_assets"] = dataset.assets  # past Keras's tracking; a teacher compares its vocabulary
         check_targets(compiled.plan.heads, dataset)
         folder = out if out is not None else _unused(compiled.zoo_spec.name, dataset.name)
         if dry_run:
