@@ -462,6 +462,14 @@ def test_batch_statistics_and_dropout_seeds_see_the_plain_pass_alone(text):
     assert seeds[0] == seeds[1]
 
 
+def test_sam_leaves_alone_what_another_trick_trains_beside_the_model():
+    x, y = images(12)
+    for eager in (False, True):
+        model = zoo.recipe("sam+ant+sgd(learning_rate=0.1)").compile(image_net(), run_eagerly=eager)
+        history = model.fit(x, y, batch_size=12, verbose=0)
+        assert np.isfinite(history.history["loss"]).all()
+
+
 @pytest.mark.parametrize("other", ["flooding", "accumulate(steps=2)"])
 def test_sam_warns_of_what_it_does_not_go_with(other):
     if "accumulate" in other and "accumulate" not in [row.name for row in zoo.list_tricks()]:

@@ -267,7 +267,8 @@ def gradient_of(function, values):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)
             loss = function(values)
-        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, values)]
+        found = tape.gradient(loss, values, unconnected_gradients="zero")  # as the other backends give
+        gradients = [tf.convert_to_tensor(g) for g in found]
     elif backend == "jax":
         import jax
 
@@ -276,7 +277,7 @@ def gradient_of(function, values):
         import torch
 
         values = [v.detach().requires_grad_(True) for v in values]
-        gradients = torch.autograd.grad(function(values), values)
+        gradients = torch.autograd.grad(function(values), values, allow_unused=True, materialize_grads=True)
     return [ops.stop_gradient(g) for g in gradients]
 
 
