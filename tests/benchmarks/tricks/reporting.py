@@ -36,7 +36,7 @@ def table(results, first="plain"):
     """
     figures = list(results[first][0])
     width = max(map(len, results)) + 2
-    print(f"{'recipe':{width}}" + "".join(f"{name:>34}" for name in figures))
+    print(f"{'recipe':{width}}" + "".join(f"{name:>38}" for name in figures))
     for recipe, rows in results.items():
         cells = []
         for name in figures:
@@ -45,7 +45,7 @@ def table(results, first="plain"):
             if recipe != first and name != "seconds":
                 gains = [row[name] - plain[name] for row, plain in zip(rows, results[first], strict=True)]
                 text += f" ({statistics.mean(gains):+.4f} +- {spread(gains):.4f})"
-            cells.append(f"{text:>34}")
+            cells.append(f"{text:>38}")
         print(f"{recipe:{width}}" + "".join(cells), flush=True)
 
 
