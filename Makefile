@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 PARALLEL := -n auto --maxprocesses 4 --dist worksteal  # a process needs up to 3 GB of memory
-NEUTRAL := $(addprefix tests/test_,models.py tricks.py compiled.py training.py tasks.py language.py wgan.py)
+NEUTRAL := $(addprefix tests/test_,models.py compiled.py training.py tasks.py language.py wgan.py depths.py) $(wildcard tests/test_trick*.py)
 
 .PHONY: demo test lint backends test-backends registry clean
 
