@@ -2,8 +2,8 @@
 
 Paper: Paul et al., 2021, https://arxiv.org/abs/2107.07075, section 2 on el2n
 Use when: data is plentiful and much of it alike, or it is to be seen which examples a model leans on.
-Start with: fraction=0.5; keep="easiest" or "moderate" for a small fraction (a tenth) or many wrong labels, where the
-    hardest examples do worse than a random part.
+Start with: fraction=0.5 of a large data set, and a model that fits it; zoo.support_vectors says from which fraction on
+    a random part does better, as it does for small ones, for models that are too simple, and where labels are wrong.
 Formula: margin: z_y - max over c other than y of z_c; el2n: the length of p - y; forgetting: how often right becomes
     wrong from one epoch to the next
 Composes with: everything. The scoring uses the recipe's tricks up to the optimizer, without its schedule.
