@@ -73,20 +73,22 @@ def run(recipe, seed, epochs, noise):
 
 def table(recipes, seeds, epochs, noise):
     """Prints the mean and spread of each recipe's error, and of its difference to the first of the table."""
-    errors = {}
+    print(f"\n{epochs} epochs, {noise:.0%} wrong labels, {seeds} seeds: test error in % (difference to the first row)")
+    first = None
     for recipe in recipes:
+        errors = {}
         for seed in range(seeds):
             for name, value in run(recipe, seed, epochs, noise).items():
                 errors.setdefault(name, []).append(value)
-    first = next(iter(errors.values()))
-    print(f"\n{epochs} epochs, {noise:.0%} wrong labels, {seeds} seeds: test error in % (difference to the first row)")
-    for name, values in errors.items():
-        apart = [v - f for v, f in zip(values, first, strict=True)]
-        mean, spread = statistics.mean(values), statistics.stdev(values)
-        half = t.ppf(0.975, seeds - 1) * statistics.stdev(apart) / seeds**0.5
-        print(
-            f"  {name:34} {mean:6.2f} ± {spread:4.2f}   {statistics.mean(apart):+6.2f} (95% ± {half:.2f})", flush=True
-        )
+        for name, values in errors.items():
+            first = first or values
+            apart = [v - f for v, f in zip(values, first, strict=True)]
+            mean, spread = statistics.mean(values), statistics.stdev(values)
+            half = t.ppf(0.975, seeds - 1) * statistics.stdev(apart) / seeds**0.5
+            print(
+                f"  {name:34} {mean:6.2f} ± {spread:4.2f}   {statistics.mean(apart):+6.2f} (95% ± {half:.2f})",
+                flush=True,
+            )
 
 
 def main():
