@@ -597,6 +597,16 @@ def test_ant_step_descends_for_the_classifier_and_ascends_for_the_generator(kind
         np.testing.assert_allclose(to_numpy(v), before + RATE * gradient, rtol=1e-4, atol=5e-6)
 
 
+def test_adafactor_takes_units_of_the_generator_that_no_gradient_reaches():
+    model = zoo.recipe("ant+adafactor").compile(image_net())
+    for bias in model.plan.extras[0].current[3:6:2]:
+        bias.assign(np.array([-9.0] * 10 + [1.0] * 10))  # dead behind a ReLU
+    x, y = images(12)
+    history = model.fit(x, y, batch_size=12, epochs=3, verbose=0)
+    assert np.isfinite(history.history["loss"]).all()
+    assert all(np.isfinite(to_numpy(v)).all() for v in model.trainable_variables)
+
+
 def test_noise_has_its_size():
     sizes = np.array([1e-3, 1, 50]).reshape(3, 1, 1, 1)
     noise = sizes * np.random.default_rng(0).normal(size=(3, 4, 4, 2))

@@ -2,13 +2,15 @@
 
 Paper: Shazeer and Stern, 2018, https://arxiv.org/abs/1804.04235, algorithm 4
 Use when: the optimizer's memory is what limits the size of the model.
-Start with: the defaults; learning_rate=0.01, epsilons 1e-30 and 1e-3, beta_2_decay=-0.8 and clip_threshold=1 are the
-paper's (Keras's rate is 0.001).
+Start with: the defaults; learning_rate=0.01, epsilon_2=1e-3, beta_2_decay=-0.8 and clip_threshold=1 are the paper's
+    (Keras's rate is 0.001).
 Formula: v = r c / mean(r), with r, c the running means of g^2 over rows and columns, u = g / sqrt(v),
     w = w - max(epsilon_2, rms(w)) min(rate, 1 / sqrt(t)) u / max(1, rms(u) / clip_threshold)
 Composes with: every schedule, as long as its rate is below 1 / sqrt(t); accumulate, lookahead, layer_decay.
 Conflicts with: every other optimizer.
-Departures: Keras keeps the product of row and column too, so that its memory is not what the paper says.
+Departures: Keras keeps the product of row and column too, so that its memory is not what the paper says. epsilon_1 is
+    1e-16 for the paper's 1e-30: the product of two such is no float32 number, and weights between two units that no
+    gradient reaches would become 0 / 0.
 """
 
 import math
@@ -33,7 +35,7 @@ class Adafactor(KerasOptimizer):
 
     learning_rate: float = 1e-2
     beta_2_decay: float = -0.8
-    epsilon_1: float = 1e-30
+    epsilon_1: float = 1e-16
     epsilon_2: float = 1e-3
     clip_threshold: float = 1.0
     relative_step: bool = True
