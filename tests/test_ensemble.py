@@ -184,7 +184,7 @@ def test_members_that_differ_only_in_their_seed_are_named(runs):
         made = zoo.ensemble([runs["a"], runs["c"], runs["b"]], dataset())
     assert len(made.report()["warnings"]) == 1
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", UserWarning)
         zoo.ensemble([runs["a"], runs["c"], "random_forest"], dataset())
     with pytest.warns(UserWarning, match=r"random_forest and random_forest \(2\) differ only"):
         zoo.ensemble(["random_forest", "random_forest"], dataset())
@@ -291,7 +291,7 @@ def test_a_folder_of_snapshots_gives_a_member_for_each(runs):
         model.set_weights([w + 0.1 for w in model.get_weights()])
         write_snapshot(model, folder, number)
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # they have one seed
+        warnings.simplefilter("error", UserWarning)  # they have one seed
         made = zoo.ensemble([folder / "snapshots"], dataset())
         single = zoo.ensemble([str(folder / "snapshots" / "1"), folder / "snapshots" / "2"], dataset())
     assert [m.name for m in made.members] == [m.name for m in single.members] == ["a/1", "a/2"]

@@ -308,7 +308,7 @@ def test_learned_weights_are_kendalls_equation():
         sigma = np.exp(s[place] / 2)
         wanted = factors[name] / sigma**2 * 0.7 + np.log(sigma)
         found = layer.weighed(name, ops.convert_to_tensor(np.float32(0.7)))
-        np.testing.assert_allclose(float(found), wanted, rtol=1e-5)
+        np.testing.assert_allclose(to_numpy(found), wanted, rtol=1e-5)
 
 
 def test_learned_weights_step_and_follow_the_losses(tmp_path):
