@@ -274,6 +274,15 @@ def test_reports(found):
     assert (found.folder / "ablation.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_times_of_a_busy_machine_are_not_trusted(found):
+    runs = {arm["name"]: {"0": {**found.record["runs"]["plain"]["0"]}} for arm in found.record["arms"]}
+    for seconds, said in (([9.0] + [1.0] * 20, False), ([9.0] + [1.0, 1.0, 4.0] * 7, True)):
+        made = Ablation(
+            found.folder, {**found.record, "runs": {a: {"0": {**r["0"], "seconds": seconds}} for a, r in runs.items()}}
+        )
+        assert ("took up to 4.0 times as long" in " ".join(made.table().split())) == said
+
+
 def test_the_record_reads_back(found):
     again = Ablation(found.folder)
     assert again.table() == found.table()

@@ -11,6 +11,7 @@ from zoo.tasks import figure
 
 _WIDTH = 80
 _SHORT = 0.5  # seconds of an epoch below which its time is mostly that of starting and writing it
+_UNSTEADY = 1.5  # times as long as others, from which on epochs were disturbed
 _TITLES = {LEFT_OUT: "left out of the full recipe", ADDED: "added to the plain recipe", WHOLE: "full against plain"}
 _BRIEF = {LEFT_OUT: "left out", ADDED: "added alone", WHOLE: "together"}  # for a column's width
 _COLOURS = {HELPS: "#2a7f3f", HURTS: "#b3352b", UNCLEAR: "#b07a1e"}
@@ -101,11 +102,27 @@ def remarks(ablation):
     crowd = f" {record['jobs']} runs at a time disturb one another's times." if record["jobs"] > 1 else ""
     if any(row.seconds < _SHORT for row in ablation.rows):
         crowd += " Epochs this short are mostly overhead: their ratios say little."
+    if (unsteady := _unsteadiness(record)) > _UNSTEADY:
+        crowd += (
+            f" Epochs of one arm took up to {unsteady:.1f} times as long as others: the machine had other work, and "
+        )
+        crowd += "the times say little."
     said.append(f"Times are medians over epochs after the first, with validation.{crowd}")
     said += [f"{row.name} is not possible: {row.impossible}" for row in ablation.rows if row.impossible]
     for line in dict.fromkeys(line for row in ablation.rows for line in row.cautions):
         said.append(f"Caution ({', '.join(row.name for row in ablation.rows if line in row.cautions)}): {line}")
     return said
+
+
+def _unsteadiness(record):
+    """Returns how much longer the slow tenth of an arm's epochs took than the fast tenth, in the worst arm."""
+    ratios = [1.0]
+    for runs in record["runs"].values():
+        seconds = sorted(t for run in runs.values() for t in run["seconds"][1:])
+        if len(seconds) >= 10:
+            tenth = len(seconds) // 10
+            ratios.append(seconds[-1 - tenth] / max(seconds[tenth], 1e-9))
+    return max(ratios)
 
 
 # A terminal
