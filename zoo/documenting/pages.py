@@ -98,7 +98,7 @@ def effects_of(name):
 def measured(effect):
     """Returns a measured effect as lines of Markdown."""
     rows = effect["rows"]
-    names = [k for k in rows[0] if k != "recipe"]
+    names = [name for name in rows[0] if name != "recipe"]
     lines = [
         "## Measured",
         "",
