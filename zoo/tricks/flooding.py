@@ -2,7 +2,7 @@
 
 Paper: Ishida et al., 2020, https://arxiv.org/abs/2002.08709, equation 5
 Use when: training loss goes to zero long before training ends.
-Start with: a level between 0.01 and 0.1, chosen on validation data.
+Start with: a level between 0.01 and 0.1, chosen on validation data; far more where many labels are wrong.
 Formula: L' = |L - level| + level
 Composes with: every loss and every adversarial objective; it acts on their sum.
 Conflicts with: nothing here. Set the level against the loss that is in use: a focal loss is smaller.
