@@ -10,7 +10,7 @@ import zoo
 from zoo.cards import card_of, parts_of
 from zoo.documenting import pages, pictures
 
-TRICKS = [row.name for row in zoo.list_tricks()]
+ROWS = zoo.list_tricks()
 
 
 def test_the_pages_are_those_of_the_cards():
@@ -21,14 +21,14 @@ def test_the_pages_are_those_of_the_cards():
     assert found.keys() == made.keys()
 
 
-@pytest.mark.parametrize("name", TRICKS)
-def test_every_card_is_complete(name):
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_every_card_is_complete(row):
+    name = row.name
     parts = card_of("tricks", name)
     headings = [heading for heading, _ in parts]
     for needed in ("paper", "use when", "start with", "formula", "composes with", "conflicts with"):
         assert needed in headings, f"{name} has no `{needed.capitalize()}:`"
     assert all(text for _, text in parts)
-    row = zoo.info(name)
     assert set(pages.meanings_of(name)) == set(row.arguments), f"{name}: say in its docstring what each argument means"
 
 

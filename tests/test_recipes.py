@@ -2,6 +2,7 @@
 
 import pytest
 from nets import image_net, text_net
+from trick_cases import CASES
 
 import zoo
 from zoo import recipes, registry
@@ -76,8 +77,9 @@ def test_exact_spells_out_every_argument():
 
 @pytest.mark.parametrize("row", registry.list_tricks(), ids=lambda r: r.name)
 def test_every_trick_round_trips_and_has_a_card(row):
-    made = zoo.recipe(row.name)
-    assert zoo.recipe(made.exact) == made
+    made = zoo.recipe(CASES[row.name].text)
+    assert row.name in str(made)
+    assert zoo.recipe(str(made)) == zoo.recipe(made.exact) == made
     assert row.paper is not None
     assert row.paper.url.startswith("https://")
     card = __import__(registry.find_trick(row.name).__module__, fromlist=["x"]).__doc__

@@ -347,10 +347,10 @@ def test_classes_and_numbers_as_text():
 
 
 def test_a_watched_layer_keeps_the_call_it_was_given():
-    from zoo.objectives import _called_as
+    from zoo.objectives import called_as
 
     layer = layers.Dense(2)
     layer.call = given = lambda x: x
-    with _called_as({layer: lambda x: 2 * x}):
+    with called_as({layer: lambda x: 2 * x}):
         assert layer.call(3) == 6
     assert layer.call is given
