@@ -286,3 +286,17 @@ def test_attention_of_what_has_none():
         zoo.attention(build_empty("softmax"), images(1, 28, 28, 1))
     with pytest.raises(InvalidArgument, match=r"Received: \(8, 8, 1\). Give an array \(B, 8, 8, 1\)"):
         zoo.attention(build_empty("vit_tiny", **TINY), images(8, 8, 1))
+
+
+@pytest.mark.parametrize(("shape", "patch"), [((8, 8, 1), 2), ((28, 28, 1), 7), ((32, 32, 3), 16), ((20, 30, 3), 5)])
+def test_a_patch_size_follows_the_data_where_nobody_gave_one(shape, patch):
+    from zoo.models.vit import fitted
+
+    assert fitted({"image_shape": shape, "patch_size": 16}).get("patch_size", 16) == patch
+
+
+def test_vit_trains_on_small_images_as_it_is_named():
+    text = zoo.train("vit", "digits", recipe="focal+warmup+radam", depth=1, embed_dim=8, num_heads=2, dry_run=True)
+    assert "patch_size=2" in text
+    with pytest.raises(zoo.ZooError, match="patch_size"):  # what was asked for stays
+        zoo.train("vit", "digits", patch_size=3, depth=1, embed_dim=8, num_heads=2, dry_run=True)

@@ -110,6 +110,7 @@ class Builder:
     module: str
     heads: object = None
     adapted: object = None
+    fitted: object = None
 
     def heads_for(self, arguments):
         """Returns the declared heads of a model built with these arguments: a dict, or None."""
@@ -134,7 +135,7 @@ def _summary(docstring):
 # Registering
 
 
-def register(family, *, task, variants, license=LICENSE, heads=None, adapted=None):
+def register(family, *, task, variants, license=LICENSE, heads=None, adapted=None, fitted=None):
     """Registers the decorated function as the builder of a model family.
 
     The function takes named keyword-only arguments, each with a default here or in every variant, and returns an
@@ -150,6 +151,8 @@ def register(family, *, task, variants, license=LICENSE, heads=None, adapted=Non
         adapted: function of two dicts, the arguments of a checkpoint and those of a model that is to load it, that
             returns a dict, path of a weight -> function that makes the model's array of the checkpoint's, such as
             position embeddings of another image size; None where no weight has another shape then.
+        fitted: function of a dict, every argument of a model that is to be trained on data which decided some of them,
+            that returns those that have to follow where nobody gave them, such as a patch size that divides the images.
 
     Raises:
         Conflict: the family or a variant name is taken.
@@ -173,7 +176,7 @@ def register(family, *, task, variants, license=LICENSE, heads=None, adapted=Non
             if owner is not None and owner.module != function.__module__:
                 raise Conflict(f"a model named {name!r} is already registered, by {owner.module}.")
         _builders[family] = Builder(
-            family, function, dict(variants), task, license, function.__module__, heads, adapted
+            family, function, dict(variants), task, license, function.__module__, heads, adapted, fitted
         )
         _variants.update(dict.fromkeys((family, *variants), family))
         return function

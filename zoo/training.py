@@ -305,6 +305,9 @@ def _start_model(model, dataset, chosen, weights, arguments):
         return found
     builder, variant, _ = resolve(model, arguments)
     complete = {k: v for k, v in dataset.arguments.items() if k not in arguments} | arguments
+    if builder.fitted is not None and weights is None:
+        _, _, whole = resolve(variant, complete)
+        complete |= {k: v for k, v in builder.fitted(whole).items() if k not in arguments}
     complete = chosen.builder_arguments(builder, variant, complete)
     check_task(builder.task, variant, dataset)
     built = build(variant, weights=weights, **complete)

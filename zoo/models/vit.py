@@ -85,7 +85,17 @@ def adapted(before, after):
     return changes
 
 
-@register("vit", task="image_classification", variants=VARIANTS, adapted=adapted)
+def fitted(arguments):
+    """Returns a patch size for images that the given one does not divide: the largest that does and leaves 4 x 4."""
+    height, width, _ = arguments["image_shape"]
+    patch_size = arguments["patch_size"]
+    if height % patch_size == 0 and width % patch_size == 0:
+        return {}
+    sizes = range(1, min(height, width) // 4 + 1)
+    return {"patch_size": max((s for s in sizes if height % s == 0 and width % s == 0), default=patch_size)}
+
+
+@register("vit", task="image_classification", variants=VARIANTS, adapted=adapted, fitted=fitted)
 def vit(
     *,
     embed_dim: int,
