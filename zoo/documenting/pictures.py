@@ -51,7 +51,9 @@ def drawers():
         for row in list_tricks(stage="optimizer")
         if is_path(row.name)
     }
-    return found | {"ema": averages, "swa": averages, "sam": sharpness, "drop_path": survival, "layer_decay": decays}
+    found |= {"ema": averages, "swa": averages, "sam": sharpness, "drop_path": survival, "layer_decay": decays}
+    found |= {"dropout": zeroed, "class_balance": balance, "distill": softened, "gradual_unfreeze": thaw}
+    return found
 
 
 def is_path(name):
@@ -321,3 +323,48 @@ def decays(figure):
         axes.plot(groups, rate ** (13 - groups), marker=".", label=f"layer_decay(rate={rate:g})")
     _tidy(axes, "group of layers: stem, twelve blocks, head", "factor of the learning rate")
     _legend(axes, [1, 2])
+
+
+def zeroed(figure):
+    """Which units of a layer three examples keep in one training step."""
+    axes = figure.subplots()
+    kept = np.random.default_rng(1).random((3, 24)) >= 0.3
+    axes.imshow(kept, cmap="Greys", aspect="auto", vmin=-0.4)
+    axes.set(xlabel="unit", ylabel="example", yticks=range(3))
+    axes.set_title("dropout(rate=0.3): pale is zero, the rest is divided by 0.7", fontsize=8)
+
+
+def balance(figure):
+    """The weight of a class against its number of examples, the mean weight of all examples being 1."""
+    from zoo.balancing import class_weights
+
+    axes = figure.subplots()
+    counts = np.array([10, 30, 100, 300, 1000, 3000, 10000])
+    for beta in (None, 0.9999, 0.999, 0.99):
+        axes.plot(counts, class_weights(counts, beta), marker=".", label="1 / n" if beta is None else f"beta={beta:g}")
+    axes.set(xscale="log", yscale="log")
+    _tidy(axes, "examples of the class", "weight")
+    _legend(axes, [1, 2])
+
+
+def softened(figure):
+    """What a teacher with logits 4, 2, 1, 0 says of four classes at three temperatures."""
+    axes = figure.subplots()
+    logits = np.array([4.0, 2.0, 1.0, 0.0])
+    for i, temperature in enumerate((1, 2, 5)):
+        p = np.exp(logits / temperature)
+        axes.bar(np.arange(4) + 0.25 * (i - 1), p / p.sum(), 0.23, label=f"temperature={temperature}")
+    axes.set_xticks(range(4))
+    _tidy(axes, "class", "probability")
+    _legend(axes, [1, 2])
+
+
+def thaw(figure):
+    """Which of five groups of layers train in each epoch, the head first."""
+    axes = figure.subplots()
+    epoch, group = np.mgrid[:8, :5]
+    axes.imshow((epoch >= group).T, cmap="Blues", aspect="auto", vmin=-0.5, vmax=1.5)
+    axes.set(
+        xlabel="epoch", xticks=range(8), yticks=range(5), yticklabels=["head", "block 3", "block 2", "block 1", "stem"]
+    )
+    axes.set_title("dark trains, pale is frozen: epochs_per_group=1", fontsize=8)
