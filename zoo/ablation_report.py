@@ -5,7 +5,7 @@ import math
 import statistics
 
 from zoo.arms import ADDED, LEFT_OUT, WHOLE
-from zoo.files import write_atomic
+from zoo.files import write_picture
 from zoo.paired import HELPS, HURTS, UNCLEAR
 from zoo.tasks import figure
 
@@ -233,9 +233,7 @@ def draw(ablation, path):
     record = ablation.record
     title = f"{record['recipe']}\n{record['question']['model']} on {record['data']['name']}, "
     figure.suptitle(f"{title}{len(record['seeds'])} seeds, {record['question']['epochs']} epochs", fontsize=11)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=140, metadata={"Software": None})
-    return write_atomic(path, picture.getvalue())
+    return write_picture(path, figure, dpi=140)
 
 
 def _draw_kind(ablation, axis, kind, effects):

@@ -1,6 +1,5 @@
 """Ensembles: the pooled opinion of different classifiers, what it gains, and how differently its members err."""
 
-import io
 import itertools
 import json
 import warnings
@@ -12,7 +11,7 @@ from zoo import pooling
 from zoo.data import load as load_data
 from zoo.data.base import Dataset
 from zoo.errors import DataError, invalid
-from zoo.files import make_folder, write_atomic
+from zoo.files import make_folder, write_atomic, write_picture
 from zoo.inference import Classes, Prediction
 from zoo.members import Data, members_of
 
@@ -208,9 +207,7 @@ class Ensemble:
             f"{own['accuracy'] - gain['accuracy_over_best']:.2%}",
             fontsize=12,
         )
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png", dpi=130, metadata={"Software": None})
-        return write_atomic(path, picture.getvalue())
+        return write_picture(path, figure)
 
 
 def table_of(report):

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import os
 import secrets
@@ -125,6 +126,13 @@ def write_atomic(path, content):
             raise
         _sync_folder(path.parent)
     return path
+
+
+def write_picture(path, figure, dpi=130):
+    """Writes a matplotlib figure as a PNG, whole or not at all. Returns its path."""
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=dpi, metadata={"Software": None})
+    return write_atomic(Path(path), picture.getvalue())
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 Source: Smith, 2015, https://arxiv.org/abs/1506.01186, section 3.3
 """
 
-import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.errors import invalid
-from zoo.files import write_atomic
+from zoo.files import write_picture
 
 PICTURE = "lr_finder.png"
 _KEEP = 0.9  # share of the running mean of the loss that each step keeps
@@ -153,9 +152,7 @@ def draw_rates(found, path, *, title):
         axis.spines[side].set_visible(False)
     axis.legend(frameon=False, fontsize=8, loc="upper left" if found.steepest is None else "best")
     axis.set_title(title, fontsize=11)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=130, metadata={"Software": None})
-    return write_atomic(Path(path), picture.getvalue())
+    return write_picture(path, figure)
 
 
 def find_learning_rate(

@@ -15,7 +15,7 @@ import json
 from pathlib import Path
 
 from zoo.errors import IntegrityError, invalid
-from zoo.files import disk, write_atomic
+from zoo.files import disk, write_atomic, write_picture
 from zoo.spec import Spec
 
 RUN, CONFIG, METRICS, CURVES = "run.json", "config.json", "metrics.csv", "curves.png"
@@ -147,6 +147,4 @@ def draw_curves(histories, path, *, title):
         if name != "learning_rate" or len(histories) > 1:
             axis.legend(frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=12)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=130, metadata={"Software": None})
-    return write_atomic(path, picture.getvalue())
+    return write_picture(path, figure)

@@ -1,6 +1,5 @@
 """Deep learning's support vectors: how far a chosen part of the training examples reaches, against a random one."""
 
-import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 
 from zoo.data import load as load_data
 from zoo.errors import DataError, invalid
-from zoo.files import make_folder, write_atomic
+from zoo.files import make_folder, write_atomic, write_picture
 from zoo.inference import for_model
 from zoo.paired import paired
 from zoo.plan import heads_of
@@ -254,9 +253,7 @@ class Study:
             for side in ("top", "right"):
                 axis.spines[side].set_visible(False)
         figure.suptitle(f"{report['model']} on {report['data']}, {report['recipe']}", fontsize=12)
-        picture = io.BytesIO()
-        figure.savefig(picture, format="png", dpi=130, metadata={"Software": None})
-        return write_atomic(path, picture.getvalue())
+        return write_picture(path, figure)
 
 
 def table_of(report):
