@@ -5,7 +5,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from nets import NETS, images, numpy_weights, register_switch_net
+from nets import NETS, forget, images, numpy_weights, register_switch_net
 from trick_cases import CASES, KINDS
 
 import zoo
@@ -31,7 +31,14 @@ def folder(tmp_path_factory):
     register_switch_net()
     data = from_arrays(*images(60))
     zoo.train("switch_net", data, epochs=1, out=made / "teacher", quiet=True)
+    forget(lambda builder: builder.family == "switch_net")  # this fixture outlives what `_own_builders` takes back
     return made
+
+
+@pytest.fixture(autouse=True)
+def _switch_net():
+    """The teacher's builder."""
+    register_switch_net()
 
 
 def text_of(name, folder):
