@@ -35,16 +35,21 @@ def swap_in(model):
     return put_in(averages_of(model))
 
 
+def values_of(variables):
+    """Returns pairs of variables and copies of their values, NumPy arrays, for `put_back`."""
+    return [(variable, keras.ops.convert_to_numpy(variable).copy()) for variable in variables]
+
+
 def put_in(pairs):
     """Gives variables other values. Returns pairs of those variables and copies of the values that they had."""
-    before = [(variable, keras.ops.convert_to_numpy(variable).copy()) for variable, _ in pairs]
+    before = values_of(variable for variable, _ in pairs)
     for variable, value in pairs:
         variable.assign(value)
     return before
 
 
 def put_back(before):
-    """Puts raw weights back, bit for bit."""
+    """Puts values back, bit for bit; `before` is what `put_in` or `values_of` returned."""
     for variable, value in before:
         variable.assign(value)
 

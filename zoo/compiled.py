@@ -256,19 +256,13 @@ def _outputs(model):
 
 
 def _loss(plan, head):
-    from zoo.losses import CandidateLoss, MeanScore
+    from zoo.losses import CandidateLoss, MeanScore, standard_loss
 
     own = {"regression": keras.losses.MeanSquaredError, "candidates": CandidateLoss, "critic": MeanScore}
-    loss = own[head.kind]() if head.kind in own else (plan.loss or _cross_entropy)(head, plan.label_smoothing)
+    loss = own[head.kind]() if head.kind in own else (plan.loss or standard_loss)(head, plan.label_smoothing)
     for wrap in plan.loss_wrappers:
         loss = wrap(head, loss)
     return loss
-
-
-def _cross_entropy(head, label_smoothing):
-    from zoo.losses import CrossEntropy, SigmoidCrossEntropy
-
-    return (SigmoidCrossEntropy if head.kind == "sigmoid" else CrossEntropy)(label_smoothing)
 
 
 def _metrics(head):

@@ -112,6 +112,11 @@ class SigmoidCrossEntropy(keras.losses.Loss):
         return super().get_config() | rows
 
 
+def standard_loss(head, label_smoothing=0.0):
+    """Returns the cross-entropy of a `zoo.plan.Head` of classes, as its kind has it."""
+    return (SigmoidCrossEntropy if head.kind == "sigmoid" else CrossEntropy)(label_smoothing)
+
+
 @keras.saving.register_keras_serializable("zoo")
 class CandidateLoss(keras.losses.Loss):
     """One true candidate told from noise: -log s(l_0) - sum over k of log s(-l_k), with s the logistic function.

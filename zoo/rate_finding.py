@@ -220,22 +220,20 @@ def tested_recipe(model, recipe, low, high):
 
 
 def _tested(model, dataset, settings, steps):
+    from zoo.averages import put_back, values_of
     from zoo.data.feed import feed, plain_errors, steps_per_epoch
     from zoo.measuring import ResetStates
 
     batch_size = settings["batch_size"]
     training = dataset.train.for_batches(batch_size)
     epochs = math.ceil(steps / steps_per_epoch(training, batch_size))
-    order = {"seed": settings["seed"], "epochs": epochs, "augment": model.plan.augment}
-    if model.plan.balance is not None:
-        order["balance"] = model.plan.balance
-    before = [(v, np.array(v)) for v in model.variables]
+    order = {"seed": settings["seed"], "epochs": epochs, "augment": model.plan.augment, "balance": model.plan.balance}
+    before = values_of(model.variables)
     try:
         with plain_errors():
             batches = feed(training, batch_size, **order)
             options = {"verbose": 0, "shuffle": False, "augment": False, "callbacks": [ResetStates()]}
             model.fit(batches, epochs=1, steps_per_epoch=steps, **options)
     finally:
-        for variable, value in before:  # after an error too
-            variable.assign(value)
+        put_back(before)  # after an error too
     return model.rates_found

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from zoo.errors import invalid
-from zoo.losses import CrossEntropy, SigmoidCrossEntropy, are_class_numbers, one_hot_targets, smoothed
+from zoo.losses import CrossEntropy, are_class_numbers, one_hot_targets, smoothed, standard_loss
 
 NOISES = ("log_uniform", "uniform")
 
@@ -152,7 +152,7 @@ def applied(name, plan, samples, noise, *, nce):
     def loss(head, label_smoothing):
         if head.name in draws:
             return SampledLoss(draws[head.name], nce=nce, label_smoothing=label_smoothing)
-        return (SigmoidCrossEntropy if head.kind == "sigmoid" else CrossEntropy)(label_smoothing)
+        return standard_loss(head, label_smoothing)
 
     return plan.but(loss=loss).adding("extras", *draws.values())
 

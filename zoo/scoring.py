@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from zoo.averages import put_back, values_of
 from zoo.compiled import plain
 from zoo.errors import DataError, invalid, unknown
 from zoo.files import make_folder, write_atomic
@@ -185,7 +186,7 @@ class Selection:
         """
         from zoo.training import train
 
-        before = [np.array(keras.ops.convert_to_numpy(v)) for v in model.variables]
+        before = values_of(model.variables)
         train(
             plain(model),
             dataset,
@@ -202,8 +203,7 @@ class Selection:
             quiet=quiet,
             callbacks=(lambda: ScoreKeeper(dataset.train, settings["batch_size"]),),
         )
-        for variable, value in zip(model.variables, before, strict=True):
-            variable.assign(value)
+        put_back(before)
         keras.utils.set_random_seed(settings["seed"])  # as if nothing had been drawn
         found = kept_scores(folder, self.epochs, self.score)
         rows = chosen(found, dataset.train.labels, self.fraction, self.keep, self.balanced)

@@ -116,9 +116,8 @@ class Session:
         if self.tensorboard:
             callbacks.append(_tensorboard(self.folder / "tensorboard"))
         plan = self.model.plan
-        order = {"seed": settings["seed"], "epochs": epochs, "initial_epoch": done, "augment": plan.augment}
-        if plan.balance is not None:
-            order["balance"] = plan.balance
+        order = {"seed": settings["seed"], "epochs": epochs, "initial_epoch": done}
+        order |= {"augment": plan.augment, "balance": plan.balance}
         batches = feed(training, batch_size, **order)
         words = f"{self.spec.name} ({self.model.count_params():,} weights) on {dataset.name}, {self.recipe}"
         say(self.console, "", words, f", {len(dataset.train):,} examples, seed {settings['seed']}")

@@ -4,9 +4,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 
+from zoo.averages import put_back, values_of
 from zoo.data import load as load_data
 from zoo.errors import DataError, invalid
 from zoo.files import make_folder, write_atomic, write_picture
@@ -155,9 +155,7 @@ class _Runs:
 
     def __init__(self, model, folder, options):
         self.model, self.folder, self.options = model, folder, options
-        self.start = None
-        if not isinstance(model, str):
-            self.start = [np.array(keras.ops.convert_to_numpy(v)) for v in model.variables]
+        self.start = [] if isinstance(model, str) else values_of(model.variables)
 
     def __call__(self, name, dataset, recipe, seed, **more):
         folder = self.folder / name
@@ -166,8 +164,7 @@ class _Runs:
             options = {**self.options, **more}
             return train(self.model, dataset, recipe=recipe, seed=seed, out=folder, resume=resume, **options)
         finally:
-            for variable, value in zip(self.model.variables, self.start, strict=True) if self.start else ():
-                variable.assign(value)
+            put_back(self.start)
 
 
 def _row(fraction, examples, ours, theirs):

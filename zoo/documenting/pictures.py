@@ -8,6 +8,7 @@ from keras import ops
 
 from zoo import recipes
 from zoo.augmentation import applied
+from zoo.losses import standard_loss
 from zoo.plan import Head
 from zoo.schedules import BoundSchedule, rate_of
 from zoo.spec import Spec, attach
@@ -127,7 +128,7 @@ def loss_by_probability(figure, recipe):
     logits = ops.convert_to_tensor(np.stack([np.log(p), np.log((1 - p) / 2), np.log((1 - p) / 2)], 1), "float32")
     for text in recipe:
         plan = recipes.recipe(text).plan(_net())
-        loss = (plan.loss or _standard)(Head("logits", "softmax", 3), plan.label_smoothing)
+        loss = (plan.loss or standard_loss)(Head("logits", "softmax", 3), plan.label_smoothing)
         loss.reduction = None
         values = loss(np.zeros(99, "int32"), logits)
         values = values if plan.bound is None else plan.bound(values)
@@ -135,12 +136,6 @@ def loss_by_probability(figure, recipe):
     axes.set_ylim(0, 4)
     _tidy(axes, "probability of the right class, one of three", "loss")
     _legend(axes, recipe)
-
-
-def _standard(head, label_smoothing):
-    from zoo.losses import CrossEntropy
-
-    return CrossEntropy(label_smoothing)
 
 
 def photographs(figure, name):

@@ -18,6 +18,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from zoo.averages import put_back, values_of
 from zoo.errors import invalid
 from zoo.rate_finding import FEWEST, PICTURE, RateSearch, draw_rates, found_rates
 from zoo.registry import trick
@@ -59,8 +60,7 @@ class RecordLosses(keras.callbacks.Callback):
             works = "Fit more epochs, or in smaller batches."
             raise invalid(f"lr_finder needs at least {FEWEST} steps, one for each rate", steps, works)
         self._search = RateSearch()
-        everything = [*self.model.variables, *self.model.optimizer.variables]
-        self._before = [(v, np.array(ops.convert_to_numpy(v))) for v in everything]
+        self._before = values_of([*self.model.variables, *self.model.optimizer.variables])
 
     def on_epoch_begin(self, epoch, logs=None):
         epochs, steps = self.params["epochs"], self.params["steps"]
@@ -94,8 +94,7 @@ class RecordLosses(keras.callbacks.Callback):
 
     def _put_back(self):
         if self._last or self.model.stop_training:
-            for variable, value in self._before:
-                variable.assign(value)
+            put_back(self._before)
 
 
 @trick("lr_finder", stage="schedule")
