@@ -63,6 +63,8 @@ def pytest_runtest_setup(item):
     for backend in ("torch", "jax"):
         if item.get_closest_marker(backend) and importlib.util.find_spec(backend) is None:
             pytest.skip(f"needs {backend}: pip install {backend}")
+    if item.get_closest_marker("peers") and not all(map(importlib.util.find_spec, ("keras_hub", "timm"))):
+        pytest.skip("needs KerasHub and timm: make backends")
 
 
 @pytest.hookimpl(hookwrapper=True)
