@@ -11,6 +11,7 @@ import numpy as np
 
 from zoo.errors import invalid
 from zoo.files import write_picture
+from zoo.registry import LAID_OUT
 
 PICTURE = "lr_finder.png"
 _KEEP = 0.9  # share of the running mean of the loss that each step keeps
@@ -213,8 +214,7 @@ def tested_recipe(model, recipe, low, high):
 
     own = None if isinstance(model, str) else getattr(model, "recipe", None)
     chosen = read(recipe if recipe is not None else own if own is not None else "plain")
-    over_epochs = ("schedule", "callbacks", "after")
-    kept = Recipe(tuple(t for t in chosen.tricks if t.stage not in over_epochs or t.name == "freeze_bn"))
+    kept = Recipe(tuple(t for t in chosen.tricks if t.stage not in LAID_OUT or t.name == "freeze_bn"))
     made = read(f"{kept.exact}+lr_finder(low={float(low)!r}, high={float(high)!r})")
     return Recipe(made.tricks, chosen.settings)
 

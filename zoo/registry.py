@@ -23,6 +23,7 @@ from zoo.tasks import checked_heads
 FORMAT = 1
 LICENSE = "Apache-2.0"  # of the builders; a checkpoint states its own
 STAGES = ("builder", "data", "targets", "loss", "objective", "optimizer", "schedule", "callbacks", "after")
+LAID_OUT = ("schedule", "callbacks", "after")  # stages laid out for a whole training, not for its first steps
 _PACKAGE = Path(__file__).parent
 _PAPER = re.compile(r"^Paper: (?P<authors>.+?), (?P<year>\d{4}), (?P<url>\S+?)(?:, (?P<where>.+?))?\.?$", re.MULTILINE)
 

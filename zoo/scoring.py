@@ -17,12 +17,12 @@ from zoo.errors import DataError, invalid, unknown
 from zoo.files import make_folder, write_atomic
 from zoo.measuring import log_probabilities, outputs_of
 from zoo.recipes import Recipe
+from zoo.registry import LAID_OUT
 
 SCORES = ("el2n", "margin", "forgetting")
 KEEPS = ("hardest", "easiest", "moderate")
 TRICK = "support_vectors"
 FOLDER = "scoring"  # of the short training, inside the run's
-_LATER = ("schedule", "callbacks", "after")  # stages that are laid out for the whole training, not for its beginning
 
 
 # The mathematics
@@ -157,7 +157,7 @@ def kept_scores(folder, epochs, score):
 
 def scoring_recipe(recipe):
     """Returns what the beginning is trained with: the recipe without this trick and without what shapes the whole."""
-    return Recipe(tuple(t for t in recipe.tricks if t.stage not in _LATER and t.name != TRICK))
+    return Recipe(tuple(t for t in recipe.tricks if t.stage not in LAID_OUT and t.name != TRICK))
 
 
 @dataclass(frozen=True)
