@@ -31,6 +31,8 @@ import importlib
 import io
 import os
 import re
+import struct
+import zlib
 from collections import Counter
 
 import numpy as np
@@ -56,6 +58,20 @@ KINDS = {  # kind -> module with `check(declared)` and `encode(declared, raw, as
     "passage": "zoo.data.passages",
 }
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_TURNS = (
+    None,
+    None,
+    "FLIP_LEFT_RIGHT",
+    "ROTATE_180",
+    "FLIP_TOP_BOTTOM",
+    "TRANSPOSE",
+    "ROTATE_270",
+    "TRANSVERSE",
+    "ROTATE_90",
+)
+# What Pillow's decoders raise on damaged files. EOFError and MemoryError come of headers that promise too much.
+UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, ArithmeticError, LookupError, EOFError, RuntimeError)
+UNREADABLE += (AttributeError, MemoryError, struct.error, zlib.error)
 
 
 # Declarations
@@ -227,12 +243,12 @@ def decode_image(image, declared, name=None):
 
     Returns:
         uint8 (H, W, C). Cameras' orientation marks are obeyed, colours become grey or grey becomes colours as C says,
-        transparency is dropped.
+        what is transparent becomes white, and of several frames the first is taken.
 
     Raises:
         DataError: it cannot be read, has more than 8 bits a channel, or has another size and `resize` is null.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     name = name or (os.path.basename(image) if isinstance(image, (str, os.PathLike)) else "the image")
     height, width, channels = declared["image_shape"]
@@ -245,15 +261,46 @@ def decode_image(image, declared, name=None):
             raise DataError(
                 worded(f"image {str(name)!r} has more than 8 bits a channel", received=opened.mode, works=works)
             )
-        opened = ImageOps.exif_transpose(opened).convert(_MODES[channels])
+        opened = in_mode(upright(opened), _MODES[channels])
         if opened.size != (width, height) or (declared.get("resize") and declared.get("crop")):
             opened = _resized(opened, declared, name)
         return np.asarray(opened, np.uint8).reshape(height, width, channels)
     except DataError:
         raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (*UNREADABLE, Image.DecompressionBombError) as error:
         reason = "it is not there" if isinstance(error, FileNotFoundError) else error
         raise DataError(worded(f"image {str(name)!r} cannot be read ({reason})")) from error
+
+
+def orientation(image):
+    """Returns a loaded PIL image's EXIF orientation, 1 to 8; 1 where there is none or it cannot be made out."""
+    try:
+        found = image.getexif().get(0x0112, 1)
+    except UNREADABLE:  # the picture itself may well be whole
+        return 1
+    return found if found in range(1, 9) else 1
+
+
+def upright(image):
+    """Returns a PIL image turned and mirrored as its EXIF orientation says, loaded."""
+    from PIL import Image
+
+    image.load()  # Pillow turns a TIFF itself here, and takes the mark off
+    turn = _TURNS[orientation(image)]
+    return image if turn is None else image.transpose(Image.Transpose[turn])
+
+
+def in_mode(image, mode):
+    """Returns a PIL image in mode "L", "RGB" or "RGBA"; without alpha, what is transparent becomes white.
+
+    The colour that a file keeps under its transparent pixels is whatever the program left that wrote it.
+    """
+    from PIL import Image
+
+    if mode != "RGBA" and image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert(mode)
 
 
 def _openable(image):
