@@ -4,12 +4,16 @@ evaluation and prediction.
 An image declaration, where `x` are raw pixels of 0 to `maximum` and the model is fed `(x * scale - mean) / std`:
 
     {"kind": "image", "image_shape": [H, W, C], "scale": 1/255, "maximum": 255, "mean": [C floats] | null,
-     "std": [C floats] | null, "resize": null | "nearest" | "bilinear" | "bicubic" | "lanczos", "crop": null | share}
+     "std": [C floats] | null, "resize": null | "nearest" | "bilinear" | "bicubic" | "lanczos", "crop": null | share,
+     "crop_mode": "center" | "squash" | "border", "order": "rgb" | "bgr"}
 
 Image files hold 0 to 255 and are brought to 0 to `maximum` first (null: files cannot be read for this model, because
-it was trained on numbers whose range nobody declared). With `crop`, the shorter side is resized to side / crop and
-the middle is cut out; without, the image is resized to the model's height and width. Without `resize`, an image of
-another size is an error.
+it was trained on numbers whose range nobody declared). With `crop`, the image is resized to the model's sides / crop,
+rounded down, and the middle is cut out: "center", which is meant where `crop_mode` is missing, resizes the shorter
+side so and keeps the proportions; "squash" both sides; "border" the longer side, and fills up with the mean colour.
+Without `crop` the image is resized to the model's height and width. Without `resize`, an image of another size is an
+error. Raw pixels are red, green, blue; "bgr" feeds them the other way round, `mean` and `std` counting as fed.
+Sizes are rounded as timm and torchvision round them, whose checkpoints were trained so.
 
 A text declaration; ids are positions in the vocabulary, a text file of one word a line that travels as an asset:
 
@@ -29,6 +33,7 @@ Several inputs have a declaration each, and raw input is then a dict with the sa
 import functools
 import importlib
 import io
+import math
 import os
 import re
 import struct
@@ -49,6 +54,9 @@ WORDS_AND_MARKS = WORDS + r"|[^\w\s]"
 # unlucky pattern takes a regex engine exponential time.
 TOKEN_PATTERNS = {pattern: re.compile(pattern) for pattern in (WORDS, WORDS_AND_MARKS, r"\S+")}
 RESIZES = ("nearest", "bilinear", "bicubic", "lanczos")
+CROP_MODES = ("center", "squash", "border")
+ORDERS = ("rgb", "bgr")
+MAX_PIXELS = 1 << 27  # of an image after resizing: a line of pixels would otherwise become gigabytes
 KINDS = {  # kind -> module with `check(declared)` and `encode(declared, raw, assets)`; None: here
     "image": None,
     "text": None,
@@ -77,20 +85,37 @@ UNREADABLE += (AttributeError, MemoryError, struct.error, zlib.error)
 # Declarations
 
 
-def image_declaration(image_shape, *, maximum=255.0, mean=None, std=None, resize=None, crop=None):
+def image_declaration(
+    image_shape,
+    *,
+    maximum=255.0,
+    mean=None,
+    std=None,
+    resize=None,
+    crop=None,
+    crop_mode="center",
+    order="rgb",
+    scale=None,
+):
     """Returns the declaration of images of shape (H, W, C) with pixels of 0 to `maximum`.
 
-    `maximum=None` declares numbers that are fed as they are.
+    `maximum=None` declares numbers that are fed as they are. `scale` is 1 / maximum unless given. What is as usual is
+    left out, so that the declarations of models from before there was a choice stay the same.
     """
+    unusual = {"crop_mode": crop_mode} if crop_mode != "center" else {}
+    unusual |= {"order": order} if order != "rgb" else {}
+    if scale is None:
+        scale = 1.0 if maximum is None else 1.0 / maximum
     return {
         "kind": "image",
         "image_shape": [int(n) for n in image_shape],
-        "scale": 1.0 if maximum is None else 1.0 / maximum,
+        "scale": scale,
         "maximum": maximum,
         "mean": None if mean is None else [float(m) for m in mean],
         "std": None if std is None else [float(s) for s in std],
         "resize": resize,
         "crop": crop,
+        **unusual,
     }
 
 
@@ -203,6 +228,8 @@ def check(declared, depth=0):
             "scale": not positive("scale", 1.0) or declared.get("scale", 1.0) is None,
             "maximum": not positive("maximum", 255.0),
             "crop": not positive("crop", None),
+            "crop_mode": declared.get("crop_mode", "center") not in CROP_MODES,
+            "order": declared.get("order", "rgb") not in ORDERS,
         }
         if not wrong["image_shape"]:
             wrong |= {"mean": not numbers("mean", shape[-1]), "std": not numbers("std", shape[-1])}
@@ -222,6 +249,7 @@ def encode_array(declared, raw):
     """Returns a checked array of raw pixels as model input; rows of ids pass unchanged."""
     if declared["kind"] != "image":
         return np.ascontiguousarray(raw, np.int32)
+    raw = np.asarray(raw)[..., ::-1] if declared.get("order") == "bgr" else raw
     x = np.multiply(raw, np.float32(declared.get("scale", 1.0)), dtype=np.float32)
     if declared.get("mean") is not None:
         x -= np.asarray(declared["mean"], np.float32)
@@ -321,14 +349,48 @@ def _resized(image, declared, name):
     if method not in RESIZES:
         raise unknown("resize method", method, RESIZES)
     method = Image.Resampling[method.upper()]
-    crop = declared.get("crop")
+    crop, mode = declared.get("crop"), declared.get("crop_mode", "center")
     if crop is None:
         return image.resize((width, height), method)
-    factor = max(width / crop / image.width, height / crop / image.height)
-    scaled = (int(image.width * factor + 1e-6), int(image.height * factor + 1e-6))  # floor, as torchvision does
-    scaled = image.resize((max(width, scaled[0]), max(height, scaled[1])), method)
-    left, top = round((scaled.width - width) / 2), round((scaled.height - height) / 2)
-    return scaled.crop((left, top, left + width, top + height))
+    size = _scaled(image.size, (math.floor(width / crop), math.floor(height / crop)), mode)
+    if not 0 < size[0] * size[1] <= MAX_PIXELS:
+        wrong = f"image {str(name)!r} cannot be resized with its proportions, to {_size(*size[::-1])}"
+        raise DataError(worded(wrong, received=_size(image.height, image.width), works="Cut the middle out first."))
+    image = image if image.size == size else image.resize(size, method)
+    return _middle(image, width, height, _mean_colour(declared) if mode == "border" else None)
+
+
+def _scaled(size, target, mode):
+    """Returns the (width, height) that an image is resized to before the middle is cut out of it."""
+    if mode == "squash":
+        return target
+    if mode == "center" and target[0] == target[1]:  # as torchvision rounds; otherwise as timm does
+        short = min(size)
+        return tuple(target[0] if side == short else int(target[0] * side / short) for side in size)
+    ratios = [side / wanted if wanted else math.inf for side, wanted in zip(size, target, strict=True)]
+    ratio = max(ratios) if mode == "border" else min(ratios)
+    return tuple(round(side / ratio) for side in size)
+
+
+def _middle(image, width, height, colour):
+    """Returns the middle of an image, filled up with a colour (by default black) where it is too small."""
+    from PIL import Image
+
+    if image.width < width or image.height < height:
+        whole = Image.new(image.mode, (max(width, image.width), max(height, image.height)), colour or 0)
+        whole.paste(image, (max(0, width - image.width) // 2, max(0, height - image.height) // 2))
+        image = whole
+    left, top = round((image.width - width) / 2), round((image.height - height) / 2)
+    return image.crop((left, top, left + width, top + height))
+
+
+def _mean_colour(declared):
+    """Returns the colour of a file that becomes 0 at the model."""
+    mean = declared.get("mean") or [0.0] * declared["image_shape"][-1]
+    factor = 255 / (declared.get("maximum") or 255) / declared.get("scale", 1.0)
+    colour = tuple(min(255, max(0, round(m * factor))) for m in mean)
+    colour = colour[::-1] if declared.get("order") == "bgr" else colour
+    return colour if len(colour) > 1 else colour[0]
 
 
 def _size(height, width):
