@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["HF_HUB_DISABLE_XET"] = "1"  # read when huggingface_hub is imported; the loopback Hub speaks plain LFS
 
 
 def _folder(variable):
@@ -42,9 +43,29 @@ def zoo_golden():
 
 @pytest.fixture(autouse=True)
 def _own_folders(tmp_path, monkeypatch):
-    """Keeps every test's cache and hub to itself."""
+    """Keeps every test's cache, hub and registry to itself."""
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "zoo-cache"))
     monkeypatch.setenv("ZOO_HUB", str(tmp_path / "zoo-hub"))
+    monkeypatch.setenv("ZOO_REGISTRY", str(tmp_path / "zoo-registry.json"))
+
+
+@pytest.fixture(scope="session")
+def _loopback_hub():
+    from hub_server import HubServer
+
+    server = HubServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def hub_server(_loopback_hub, tmp_path, monkeypatch):
+    """An empty Hugging Face Hub on the loopback interface, see `hub_server.HubServer`; the environment points to it."""
+    _loopback_hub.reset()
+    _loopback_hub.home = tmp_path / "hf-home"
+    for name, value in _loopback_hub.settings().items():
+        monkeypatch.setenv(name, value)
+    return _loopback_hub
 
 
 @pytest.fixture(autouse=True)
