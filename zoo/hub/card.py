@@ -1,56 +1,54 @@
 """The model card, `README.md`: what a model is and what its run measured, and nothing that was not measured.
 
-The front matter follows https://huggingface.co/docs/hub/model-cards.
+Every line follows from the model's `Spec`, from its builder and from the run's record; nothing depends on the clock.
 """
 
 import json
-import re
 import string
 
-from zoo.errors import UnknownName, invalid
+from zoo.errors import InvalidArgument, UnknownName
+from zoo.hub.limitations import limitations
 from zoo.hub.manifest import RUN
-from zoo.registry import find_model
+from zoo.hub.metadata import front_matter, is_number, metadata, numbers
+from zoo.hub.wording import code, duration, escaped, figure, scaled
+from zoo.registry import find_model, list_tricks
 from zoo.tasks import TASKS
 
-_LICENSE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}")
 _SHOWN_LABELS = 40
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~])")
 
 
-def check_license(license):
-    """Returns a licence identifier, such as "apache-2.0" or "cc-by-4.0", or None.
+def card(
+    spec, *, title, reference, parameters, flops=None, license=None, record=None, picture=None, library="keras", uses=()
+):
+    """Returns the text of a model card; the same content gives the same text.
 
-    Raises:
-        InvalidArgument: it is not an identifier.
+    Args:
+        spec: the model's `Spec`.
+        title: heading, such as "owner/name".
+        reference: what a user passes to `zoo.load`.
+        parameters: the number of weights.
+        flops: of one forward pass of one example, or None where they could not be counted.
+        license: the weights' `License`, or None when whoever pushes did not state one.
+        record: the parsed `run.json`, or None; the only source of results.
+        picture: file name of the learning curves, or None.
+        library: which library's files these are, "keras" or "timm".
+        uses: lines of Python that load the model with that other library.
     """
-    if license is None or (isinstance(license, str) and _LICENSE.fullmatch(license)):
-        return license
-    raise invalid(
-        "`license` must be a licence identifier",
-        license,
-        "Write one of https://spdx.org/licenses, such as 'apache-2.0' or 'cc-by-4.0'.",
-    )
-
-
-def escaped(text):
-    """Returns text of unknown origin so that Markdown shows it as it is, on one line."""
-    printable = "".join(c if c.isprintable() else " " for c in str(text))
-    return _MARKDOWN.sub(r"\\\1", printable)
-
-
-def _code(text):
-    return "`" + "".join(c if c.isprintable() and c != "`" else " " for c in str(text)) + "`"
-
-
-def _front_matter(spec, row, license):
-    tags = ["keras", "zoo", *([row.family] if row else []), spec.name]
-    lines = ["---", "library_name: keras"]
-    lines += [f"license: {license}"] if license else []
-    tag = TASKS[spec.task].tag if spec.task in TASKS else None
-    lines += [f"pipeline_tag: {json.dumps(tag)}"] if tag else []
-    lines.append("tags:")
-    lines += [f"- {json.dumps(tag)}" for tag in dict.fromkeys(tags)]
-    return [*lines, "---"]
+    row = _row(spec)
+    family = row.family if row else None
+    fields = metadata(spec, name=title, library=library, family=family, license=license, record=record)
+    sections = [
+        [f"# {escaped(title)}", "", *_model(spec, row, parameters, flops, library)],
+        ["## Recipe", "", *_recipe(spec, record)],
+        ["## Results", "", *_results(record, library), *(["", f"![Learning curves]({picture})"] if picture else [])],
+        ["## Use", "", *_use(spec, reference, uses)],
+        ["## Limitations", "", *(f"- {line}" for line in limitations(spec, record))],
+        ["## License", "", _license(license)],
+    ]
+    lines = front_matter(fields)
+    for section in sections:
+        lines += ["", *section]
+    return "\n".join([*lines, ""])
 
 
 def _row(spec):
@@ -60,27 +58,92 @@ def _row(spec):
         return None  # a builder that was registered by a program and is not around now
 
 
-def _model_section(spec, row, parameters):
+def _license(license):
+    if license is None:
+        return "Not stated by whoever pushed these weights; ask before using them."
+    if license.name:
+        return f"[{escaped(license.name)}]({license.link})."
+    if license.id == "unknown":
+        return "Unknown, says whoever pushed these weights; ask before using them."
+    return f"{license.id}, chosen by whoever pushed these weights."
+
+
+# The model
+
+
+def _model(spec, row, parameters, flops, library):
     summary = f"{escaped(row.summary)}. " if row and row.summary else ""
-    lines = [f"{summary}A Keras model of the builder {_code(spec.name)} of zoo, for {spec.task.replace('_', ' ')}.", ""]
+    kind = "A Keras model" if library == "keras" else "The weights, in timm's names, of a model"
+    lines = [
+        f"{summary}{kind} of the builder {code(spec.name)} of zoo, for {escaped(spec.task.replace('_', ' '))}.",
+        "",
+    ]
     if row and row.paper:
         lines.append(f"- Paper: {row.paper}")
     lines.append(f"- Weights: {parameters:,} parameters, trainable and fixed, in `model.safetensors`")
-    lines.append(f"- Arguments: {_code(json.dumps(spec.arguments, ensure_ascii=False, sort_keys=True))}")
-    lines.append(f"- Recipe: {_code(spec.recipe)}" if spec.recipe else "- Recipe: not recorded")
+    if flops:
+        lines.append(f"- FLOPs: {scaled(flops)} for one example, a multiply-add being two")
+    lines += _inputs(spec)
+    lines.append(f"- Arguments: {code(json.dumps(spec.arguments, ensure_ascii=False, sort_keys=True))}")
+    lines += _outputs(spec)
+    if spec.parent:
+        lines.append(f"- Started from: {code(spec.parent.get('ref') or json.dumps(spec.parent, sort_keys=True))}")
+    return lines
+
+
+def _inputs(spec):
+    """Returns a line for each input: what it is and what is done with it, as the preprocessing declares."""
+    declared = spec.preprocessing or {}
+    inputs = declared.get("inputs") if declared.get("kind") == "inputs" else {None: declared}
+    if not isinstance(inputs, dict):
+        return []
+    heads = ((f"Input {code(name)}" if name else "Input", d) for name, d in inputs.items() if isinstance(d, dict))
+    lines = [f"- {head}: {_input(d)}" for head, d in heads if d]
+    return lines or ["- Input: no preprocessing is declared; the model is fed arrays as they are"]
+
+
+def _input(declared):
+    if declared.get("kind") == "image":
+        shape = " x ".join(map(str, _list(declared.get("image_shape"))))
+        if declared.get("maximum") is None:
+            return f"images of {escaped(shape)}, fed as they are"
+        steps = [f"pixels of 0 to {escaped(declared['maximum'])}, multiplied by {escaped(declared.get('scale'))}"]
+        if declared.get("mean"):
+            steps.append(f"less the mean {_shown(declared['mean'])}, divided by {_shown(declared.get('std'))}")
+        if declared.get("resize"):
+            cut = f", of which the middle {escaped(declared['crop'])} is cut out" if declared.get("crop") else ""
+            steps.append(f"files resized ({escaped(declared['resize'])}){cut}")
+        return f"images of {escaped(shape)}: {'; '.join(steps)}"
+    if declared.get("kind") in ("text", "tokens"):
+        what = "text" if declared["kind"] == "text" else "rows of token ids"
+        words = f", vocabulary of {declared['vocab_size']:,}" if is_number(declared.get("vocab_size")) else ""
+        return f"{what}, {escaped(declared.get('sequence_length'))} tokens{words}"
+    columns = [c.get("name") for c in _list(declared.get("columns")) if isinstance(c, dict)]
+    if columns:
+        more = f" and {len(columns) - _SHOWN_LABELS} more" if len(columns) > _SHOWN_LABELS else ""
+        return f"rows of a table: {', '.join(map(escaped, columns[:_SHOWN_LABELS]))}{more}"
+    return f"{escaped(declared.get('kind'))}, as `config.json` declares"
+
+
+def _shown(values):
+    return ", ".join(f"{v:.4g}" if is_number(v) else escaped(v) for v in _list(values))
+
+
+def _list(value):
+    """Returns a list as it is and anything else in one: what was pulled may have any type here."""
+    return value if isinstance(value, list) else [value] * (value is not None)
+
+
+def _outputs(spec):
     if isinstance(spec.labels, dict):
-        for head, names in spec.labels.items():
-            lines.append(f"- Output {_code(head)}: {escaped(_meaning(names))}")
-    elif spec.labels:
+        return [f"- Output {code(head)}: {escaped(_meaning(names))}" for head, names in spec.labels.items()]
+    if spec.labels:
         shown = ", ".join(map(escaped, spec.labels[:_SHOWN_LABELS]))
         rest = len(spec.labels) - _SHOWN_LABELS
         more = f" and {rest:,} more, in `config.json`" if rest > 0 else ""
-        lines.append(f"- Labels ({len(spec.labels)}): {shown}{more}")
-    elif spec.task not in TASKS or TASKS[spec.task].metric == "accuracy":
-        lines.append("- Labels: not given")
-    if spec.parent:
-        lines.append(f"- Started from: {_code(spec.parent.get('ref') or json.dumps(spec.parent, sort_keys=True))}")
-    return lines
+        return [f"- Labels ({len(spec.labels)}): {shown}{more}"]
+    classifies = spec.task not in TASKS or TASKS[spec.task].metric == "accuracy"
+    return ["- Labels: not given"] if classifies else []
 
 
 def _meaning(names):
@@ -91,124 +154,119 @@ def _meaning(names):
     return "a number" + (f" in {unit}" if unit else "")
 
 
-def _number(value):
-    return f"{value:.4f}".rstrip("0").rstrip(".") if isinstance(value, float) and abs(value) < 1e4 else str(value)
+# The recipe
 
 
-def _duration(seconds):
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+def _recipe(spec, record):
+    """Returns the recipe and a line on each of its tricks."""
+    if not spec.recipe:
+        return ["Not recorded."]
+    lines = [code(spec.recipe), "", *_tricks(spec.recipe)]
+    if not record:
+        lines += ["", "No run was pushed with these weights, so how they were trained with it is not known."]
+    return lines
 
 
-def _is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _tricks(recipe):
+    from zoo.recipes import outline
+
+    try:
+        terms, _ = outline(recipe)
+    except InvalidArgument:
+        return ["A newer or another zoo wrote it; `zoo info` there explains it."]
+    rows = {row.name: row for row in list_tricks()}
+    for _, name, _ in terms:
+        if name in rows:
+            paper = f" ({rows[name].paper})" if rows[name].paper else ""
+            yield f"- {code(name)}: {escaped(rows[name].summary)}{paper}"
+
+
+# The results
+
+
+def _results(record, library):
+    """Returns the lines on results; `record` is a run's `run.json`, the only source."""
+    if not record:
+        return ["None were measured: these weights were pushed without a run."]
+    lines = _table(record.get("metrics")) or ["The run has no final results."]
+    facts = [f"- {name}: {value}" for name, value in _facts(record) if value]
+    kept = [] if library != "keras" else ["", f"All of it, every epoch included, is in `{RUN}`."]
+    return [*lines, "", *facts, *kept]
 
 
 def _table(metrics):
     """Returns the table of measured results: one row per split, one column per metric."""
-    rows = {k: {m: v for m, v in row.items() if _is_number(v)} for k, row in metrics.items() if isinstance(row, dict)}
-    rows = {split: row for split, row in rows.items() if row}
+    rows = numbers(metrics)
     columns = list(dict.fromkeys(name for row in rows.values() for name in row))
     if not rows:
         return []
     lines = [f"| split | {' | '.join(map(escaped, columns))} |", "|---" * (len(columns) + 1) + "|"]
     for split, row in rows.items():
-        cells = [_number(row[name]) if name in row else "" for name in columns]
+        cells = [figure(row[name]) if name in row else "" for name in columns]
         lines.append(f"| {escaped(split)} | {' | '.join(cells)} |")
     return lines
-
-
-def _results_section(record):
-    """Returns the lines on results; `record` is a run's `run.json`, the only source."""
-    if not record:
-        return ["None were measured: these weights were pushed without a run."]
-    lines = _table(record.get("metrics") or {}) or ["The run has no final results."]
-    if record.get("status") not in (None, "finished"):
-        lines += ["", f"The run is not complete: its status is {_code(record['status'])}."]
-    facts = [f"- {name}: {value}" for name, value in _facts(record) if value]
-    return [*lines, "", *facts, "", f"All of it, every epoch included, is in `{RUN}`."]
 
 
 def _facts(record):
     """Yields `(name, text or None)` of what a run was: data, command, seed, versions, hardware, duration."""
     data = record.get("data") or {}
-    sizes = ", ".join(f"{split} {count:,}" for split, count in (data.get("sizes") or {}).items() if _is_number(count))
+    sizes = ", ".join(f"{split} {count:,}" for split, count in (data.get("sizes") or {}).items() if is_number(count))
     yield "Data", data.get("name") and escaped(data["name"]) + (f" ({escaped(sizes)})" if sizes else "")
-    yield "Data fingerprint", data.get("fingerprint") and _code(data["fingerprint"])
+    yield "Data fingerprint", data.get("fingerprint") and code(data["fingerprint"])
     yield "Data source", data.get("source") and escaped(data["source"])
-    yield "Command", record.get("command") and _code(record["command"])
+    yield "Command", record.get("command") and code(record["command"])
     for name in ("seed", "epochs", "batch_size", "best_epoch"):
-        yield name.replace("_", " ").capitalize(), _is_number(record.get(name)) and str(record[name])
+        yield name.replace("_", " ").capitalize(), is_number(record.get(name)) and str(record[name])
+    yield "Precision", record.get("precision") and escaped(record["precision"])
     versions = record.get("versions") or {}
     yield "Versions", ", ".join(f"{escaped(k)} {escaped(v)}" for k, v in sorted(versions.items()))
     hardware = record.get("hardware") or {}
     shown = (", ".join(map(str, v)) if isinstance(v, list) else v for v in hardware.values())
     words = zip(hardware, shown, strict=True)
     yield "Hardware", ", ".join(f"{escaped(k.replace('_', ' '))} {escaped(v)}" for k, v in words if v)
-    yield "Duration", _is_number(record.get("seconds")) and _duration(record["seconds"])
+    yield "Duration", is_number(record.get("seconds")) and duration(record["seconds"])
 
+
+# How to use it
 
 USES = {  # task -> what to call, and what that is; None: any other task
     None: (
         "print(zoo.predict(model, inputs))",
-        "`inputs` are raw: files, arrays, strings, or dicts of several; `model` is a plain `keras.Model` that returns "
-        "logits, or numbers.",
+        "`inputs` are raw: files, arrays, strings, or dicts of several.",
     ),
     "text_generation": (
         'print(zoo.generate(model, "the", length=50))',
-        "`zoo.predict` gives the next words of a text; `model` is a plain `keras.Model` that returns logits.",
+        "`zoo.predict` gives the next words of a text.",
     ),
     "image_generation": (
         "images = zoo.generate(model, count=16, seed=0)",
-        "`images` is a uint8 array; `model` is a plain `keras.Model` of generator and critic.",
+        "`images` is a uint8 array.",
     ),
     "word_embedding": (
         'print(zoo.nearest(model, "good"))',
         "`zoo.word_vectors(model)` gives them all, `zoo.export_word2vec(model, path)` writes them for other programs.",
     ),
 }
+_RETURNS = {
+    None: "returns logits, or numbers, as arrays",
+    "image_generation": "holds generator and critic",
+    "word_embedding": "returns the scores of a word and its candidates",
+}
 
 
-def card(spec, *, title, reference, parameters, license=None, record=None, picture=None):
-    """Returns the text of a model card; the same content gives the same text.
-
-    Args:
-        spec: the model's `Spec`.
-        title: heading, such as "owner/name".
-        reference: what a user passes to `zoo.load`.
-        parameters: the number of weights.
-        license: identifier of the weights' licence, or None when whoever pushes did not state one.
-        record: the parsed `run.json`, or None; the only source of results.
-        picture: file name of the learning curves, or None.
-    """
-    row = _row(spec)
-    stated = f"{license}." if license else "Not stated by whoever pushed these weights; ask before using them."
+def _use(spec, reference, uses):
     call, explained = USES.get(spec.task, USES[None])
-    use = string.Template('```python\nimport zoo\nmodel = zoo.load("$ref")\n$call\n```')
-    lines = [
-        *_front_matter(spec, row, license),
+    returns = _RETURNS.get(spec.task, _RETURNS[None])
+    template = string.Template('```python\nimport zoo\n\nmodel = zoo.load("$ref")\n$call\n```')
+    lines = template.substitute(ref=reference, call=call).split("\n")
+    if uses:
+        lines = ["```python", *uses, "```", "", "With zoo:", "", *lines]
+    return [
+        *lines,
         "",
-        f"# {escaped(title)}",
+        f"{explained} `model` is a plain `keras.Model`: `model(x)` takes prepared arrays, as under Input above, and "
+        f"{returns}; `model.fit`, `model.save` and `keras.Model(...)` work as ever.",
         "",
-        *_model_section(spec, row, parameters),
-        "",
-        "## Results",
-        "",
-        *_results_section(record),
-        *(["", f"![Learning curves]({picture})"] if picture else []),
-        "",
-        "## Use",
-        "",
-        use.substitute(ref=reference, call=call),
-        "",
-        f"{explained} Add `@` and a revision to pin the bytes.",
-        "",
-        "## License",
-        "",
-        stated,
-        "",
+        f"{code(reference)} is whatever was pushed last. To get the same bytes years later, add `@` and the revision "
+        "that `zoo pull` prints.",
     ]
-    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Pushing: a model or a run becomes one revision in a store."""
+"""Pushing: a model or a run becomes one revision in a store, and everybody can see before what will be sent."""
 
 import contextlib
 import hashlib
@@ -8,14 +8,18 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.errors import IntegrityError, invalid
+from zoo.errors import IntegrityError, InvalidArgument, invalid, unknown
 from zoo.files import check_writable, disk, sha256_of
 from zoo.hub import manifest
-from zoo.hub.card import card, check_license
+from zoo.hub.card import card
+from zoo.hub.changes import changes
+from zoo.hub.licenses import binding, chosen
 from zoo.hub.refs import parse
-from zoo.hub.sources import is_run_folder, run_files
+from zoo.hub.sources import is_run_folder, parent_license, run_files
 from zoo.hub.store import FlatStore
 from zoo.spec import spec_of
+
+FORMATS = ("zoo", "timm")
 
 
 @dataclass(frozen=True)
@@ -23,75 +27,191 @@ class Revision:
     """What a push published.
 
     Attributes:
-        ref: the pinned reference, "owner/name@id".
-        id: 40 hex digits, made of the content.
+        ref: the pinned reference, "owner/name@id" or "hf://owner/name@id".
+        id: 40 hex digits: in a folder hub made of the content, on the Hugging Face Hub the commit.
         created: False when the same content was there already.
-        path: its folder in a folder hub.
+        path: its folder in a folder hub, None elsewhere.
+        url: its page on the Hugging Face Hub, None elsewhere.
     """
 
     ref: str
     id: str
     created: bool
-    path: Path
+    path: Path | None
+    url: str | None = None
 
     def __str__(self):
         return self.ref
 
 
-def push(model_or_run, target, *, labels=None, license=None, message=None, assets=None):
-    """Publishes a model, or a run with its record, as one revision.
+def push(
+    model_or_run,
+    target,
+    *,
+    labels=None,
+    license=None,
+    message=None,
+    assets=None,
+    private=None,
+    revision=None,
+    tag=None,
+    dry_run=False,
+    format="zoo",
+    quiet=False,
+):
+    """Publishes a model, or a run with its record, as one revision: one commit of all files, or none at all.
 
     Args:
         model_or_run: a `keras.Model` that zoo built, a `zoo.Run`, or the folder of one. Weights are published, never
             code.
-        target: "owner/name" in the hub that ZOO_HUB names, or a folder such as "./models/name".
+        target: "hf://owner/name" on the Hugging Face Hub, "owner/name" in the hub that ZOO_HUB names, or a folder
+            such as "./models/name". A repository that does not exist is made.
         labels: class names in logit order; None keeps those the model has.
-        license: identifier of the weights' licence, such as "apache-2.0"; without one the card says so.
+        license: of the weights: an identifier, such as "apache-2.0", or {"name": ..., "link": ...} for one of your
+            own. The Hugging Face Hub needs one; elsewhere the card says where nobody chose.
         message: one line for the history.
         assets: dict, file name -> path or bytes, of the side files that the preprocessing names; a run, and a model
             that `zoo.load` returned, bring their own.
+        private: whether a repository that is made is closed to others; None leaves it to the account's settings.
+        revision: branch to push to; made where it does not exist. None pushes to the main one.
+        tag: name that the new revision gets for good.
+        dry_run: only says what would be sent; nothing is written, and no repository made.
+        format: "zoo", or "timm" for a residual network or vision transformer that timm then loads.
+        quiet: prints nothing; nothing is printed anyway where nobody watches.
 
     Returns:
-        `Revision`. The same content pushed again gives the same one, with `created` False.
+        `Revision`. The same content pushed again gives the same one, with `created` False. With `dry_run` the
+        `zoo.hub.changes.Changes` that a push would make.
 
     Raises:
-        InvalidArgument: the target, the labels or the license cannot be, or the model is not what its builder makes.
+        InvalidArgument: the target, the labels or the license cannot be, the store cannot do what was asked, or the
+            model is not what its builder makes.
+        UnknownName: the Hub has no such licence, or zoo no such format.
         IntegrityError: the weight file of the run is damaged.
-        StoreError: the disk does not allow it; what was published before is unchanged.
+        StoreError: the disk or the Hub does not allow it; what was published before is unchanged.
     """
-    reference = parse(target)
-    if reference.revision:
-        raise invalid("a push makes a new revision, so its target has none", str(target), "Leave out '@...'.")
-    if isinstance(reference.store, FlatStore):
-        reference.store.publish(reference.repo, {})
-    license = check_license(license)
-    check_writable(reference.store.place(reference.repo))
+    reference = _target(target)
+    store, repo, public = reference.store, reference.repo, not reference.store.content_addressed
+    _check_options(store, public, private=private, revision=revision, tag=tag, format=format)
+    license = _license(license, public, model_or_run, assets or {})
+    if not public and not dry_run:
+        check_writable(store.place(repo))
     with contextlib.ExitStack() as stack:
         with disk(tempfile.gettempdir(), kept="Nothing was pushed."):
-            own = stack.enter_context(tempfile.TemporaryDirectory(prefix="zoo-push-"))
-        spec, files = _gather(model_or_run, Path(own), assets or {})
-        parameters, outputs = _counted(spec, files[manifest.WEIGHTS])
-        labels = manifest.check_labels(labels, outputs)
-        spec = spec.but(labels=labels) if labels else spec
-        _check_assets(spec, files)
-        record = _record(files)
-        named = not reference.store.prefix
-        text = card(
-            spec,
-            title=reference.repo,
-            reference=reference.repo if named else f"./{reference.repo}",
-            parameters=parameters,
-            license=license,
-            record=record,
-            picture=next((name for name in files if name.endswith(".png")), None),
+            own = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zoo-push-")))
+        spec, files = _gather(model_or_run, own, assets or {})
+        files = _complete(spec, files, own, reference, labels=labels, license=license, format=format)
+        found = changes(store, repo, revision, files)
+        _show(found, quiet)
+        if dry_run:
+            return found
+        with _going_on(found):
+            options = {"private": private, "branch": revision, "tag": tag}
+            commit, created = store.publish(
+                repo, files, message, **{name: value for name, value in options.items() if value is not None}
+            )
+    path = None if public else store.place(repo) / "revisions" / commit
+    return Revision(reference.pinned(commit), commit, created, path, store.url(repo, commit) if public else None)
+
+
+def _target(target):
+    """Returns the `Reference` of what is pushed to, which has no revision."""
+    reference = parse(target)
+    if reference.revision:
+        works = f"Leave out '@{reference.revision}'; a branch is named by revision= (--revision)."
+        raise invalid("a push makes a new revision, so its target has none", str(target), works)
+    if isinstance(reference.store, FlatStore):
+        reference.store.publish(reference.repo, {})  # words why not
+    return reference
+
+
+def _check_options(store, public, *, private, revision, tag, format):
+    """Refuses, before any work, what the store cannot do."""
+    if format not in FORMATS:
+        raise unknown("format to push in", format, FORMATS)
+    if public:
+        return
+    if private is not None:
+        works = "Its files are as private as its folder; leave out private= (--private, --public)."
+        raise invalid("a folder hub has no private repositories", private, works)
+    if revision is not None:
+        works = "Leave out revision= (--revision), or push to another name."
+        raise invalid("a folder hub has no branches", revision, works)
+    if format == "timm":
+        works = "Push to hf://owner/name."
+        raise invalid("timm loads from the Hugging Face Hub, and a folder hub holds zoo's format alone", format, works)
+
+
+def _license(license, public, model_or_run, assets):
+    """Returns the `License` that was chosen; where none was, the error says which is known to bind."""
+    hint = None
+    if license is None and public:
+        hint = binding(*parent_license(model_or_run))
+    return chosen(license, public=public, files=assets, hint=hint)
+
+
+def _complete(spec, files, own, reference, *, labels, license, format):
+    """Returns all files of a revision, name -> path or bytes: those gathered, card and `config.json`."""
+    weights = files[manifest.WEIGHTS]
+    parameters, outputs = _counted(spec, weights)
+    labels = manifest.check_labels(labels, outputs)
+    spec = spec.but(labels=labels) if labels else spec
+    _check_assets(spec, files)
+    record = _record(files)
+    repo, store = reference.repo, reference.store
+    named = not store.content_addressed or not store.prefix
+    text = {
+        "title": repo,
+        "reference": store.label(repo) if named else f"./{repo}",
+        "parameters": parameters,
+        "flops": _flops(spec),
+        "license": license,
+        "record": record,
+        "picture": next((name for name in files if name.endswith(".png")), None),
+    }
+    if format == "timm":
+        from zoo.hub.timm_format import timm_files
+
+        return timm_files(spec, files, own, text)
+    files = {**files, manifest.CARD: card(spec, **text).encode("utf-8")}
+    listed = {name: _measured(source) for name, source in sorted(files.items())}
+    config = manifest.Manifest(spec, parameters, listed).to_bytes()
+    manifest.parse(config, str(reference))  # what is pushed can be pulled
+    return {manifest.CONFIG: config, **files}
+
+
+def _show(found, quiet):
+    """Prints what will be sent, where somebody watches; text from a card or a file name is never markup."""
+    from zoo.progress import console, say
+
+    screen = console(quiet)
+    if screen.is_terminal:
+        for line in found.lines():
+            say(screen, line)
+
+
+@contextlib.contextmanager
+def _going_on(found):
+    """Says on Ctrl-C how things are and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        stop.add_note(
+            f"{found.target} holds what it held before, or the whole new revision; never a part of it. Run the same "
+            "command again: if the revision is there it says so, and files that have arrived are not sent again."
         )
-        files[manifest.CARD] = text.encode("utf-8")
-        listed = {name: _measured(source) for name, source in sorted(files.items())}
-        config = manifest.Manifest(spec, parameters, listed).to_bytes()
-        manifest.parse(config, str(reference))  # what is pushed can be pulled
-        commit, created = reference.store.publish(reference.repo, {manifest.CONFIG: config, **files}, message)
-    path = reference.store.place(reference.repo) / "revisions" / commit
-    return Revision(reference.pinned(commit), commit, created, path)
+        raise
+
+
+def _flops(spec):
+    """Returns the FLOPs of one example, or None where they cannot be counted, as of a builder that is not here."""
+    from zoo.factory import build_empty
+    from zoo.flops import count_flops
+
+    try:
+        return count_flops(build_empty(spec.name, **spec.arguments))
+    except InvalidArgument:
+        return None
 
 
 def _gather(model_or_run, own, assets):

@@ -1,11 +1,15 @@
-"""What a model can be loaded from besides a store: the folder of a run."""
+"""What is pushed, and what a model can be loaded from besides a store: the folder of a run."""
 
+import contextlib
 import json
+import re
 from pathlib import Path
 
-from zoo.errors import IntegrityError, invalid
+from zoo.cache import cache_folder
+from zoo.errors import IntegrityError, InvalidArgument, StoreError, invalid
 from zoo.files import disk
 from zoo.hub import manifest
+from zoo.hub.convert.foreign import license_in
 from zoo.spec import Spec
 
 BEST = "best.safetensors"
@@ -46,3 +50,36 @@ def run_files(folder):
         if (folder / name).is_file():
             files[name] = folder / name
     return spec, files
+
+
+def parent_license(model_or_run):
+    """Returns `(reference, licence or None)` of the weights that a model or run started from, `(None, None)` of others.
+
+    The licence is read from the card of the parent where that lies in the cache; nothing is fetched.
+    """
+    parent, folders = _parent_of(model_or_run)
+    if not isinstance(parent, str):
+        return None, None
+    commit = parent.rpartition("@")[2]
+    shelf = cache_folder() / "models"
+    if re.fullmatch(r"[0-9a-f]{40}", commit) and shelf.is_dir():
+        folders += sorted(p for p in shelf.iterdir() if commit in p.name and not p.name.startswith("."))
+    for folder in folders:
+        with contextlib.suppress(StoreError):
+            if found := license_in(folder):
+                return parent, found
+    return parent, None
+
+
+def _parent_of(model_or_run):
+    """Returns the reference that a model or run started from, and the folders here that may hold its card."""
+    origin = getattr(model_or_run, "zoo_origin", None)
+    if origin is not None:  # of `zoo.load`: pushed again, its weights are another's
+        return origin.ref, [origin.folder]
+    with contextlib.suppress(InvalidArgument, IntegrityError, StoreError):
+        folder = getattr(model_or_run, "folder", model_or_run)
+        spec = getattr(model_or_run, "zoo_spec", None)
+        if spec is None and isinstance(folder, (str, Path)):
+            spec = run_spec(Path(folder).expanduser())
+        return (getattr(spec, "parent", None) or {}).get("ref"), []
+    return None, []

@@ -1,0 +1,44 @@
+"""How a model card writes things: text of unknown origin as it is, and numbers for people."""
+
+import re
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~])")
+
+
+def escaped(text):
+    """Returns text of unknown origin so that Markdown shows it as it is, on one line."""
+    printable = "".join(c if c.isprintable() else " " for c in str(text))
+    return _MARKDOWN.sub(r"\\\1", printable)
+
+
+def code(text):
+    """Returns text of unknown origin as code, on one line."""
+    return "`" + "".join(c if c.isprintable() and c != "`" else " " for c in str(text)) + "`"
+
+
+def figure(value):
+    """Returns a measured number in four decimals, less the zeros that say nothing."""
+    return f"{value:.4f}".rstrip("0").rstrip(".") if isinstance(value, float) and abs(value) < 1e4 else str(value)
+
+
+def scaled(count):
+    """Returns a count in three digits with a letter: 512, 7,850, 25.6 M."""
+    if count < 10_000:
+        return f"{count:,}"
+    rounded = float(f"{count:.3g}")
+    unit, letter = next((u, x) for u, x in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")) if rounded >= u)
+    return f"{rounded / unit:.10g} {letter}"
+
+
+def size(count):
+    """Returns a number of bytes in three digits: 512 B, 25.6 MB."""
+    return scaled(count) + ("B" if count >= 10_000 else " B")
+
+
+def duration(seconds):
+    """Returns a duration in the two units that matter: 1 h 12 min, 1 min 15 s, 4.2 s."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
