@@ -34,6 +34,10 @@ class RecipeWarning(UserWarning):
     """A recipe will run, but tricks in it, or its batch size or duration, are known not to work well."""
 
 
+class DataWarning(UserWarning):
+    """Data will be used, but part of it was left out or may not be what was meant."""
+
+
 class IntegrityError(ZooError):
     """Stored bytes are not what their manifest, hash or header says."""
 

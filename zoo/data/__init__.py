@@ -68,16 +68,20 @@ def load_like(source, declared, assets=None, **options):
         **options: as for `load`.
 
     Returns:
-        A `zoo.data.base.Dataset` whose preprocessing is `declared`.
+        A `zoo.data.base.Dataset` whose preprocessing is `declared`, but for a `resize` asked for in `options`.
 
     Raises:
         As `load`, and:
         DataError: the data cannot be read so: it is of another kind or size, or already made into ids.
     """
-    if declared and declared.get("kind") not in ("image", "tokens") and isinstance(source, (str, os.PathLike)):
+    kind = declared.get("kind") if declared else None
+    if kind not in (None, "tokens") and isinstance(source, (str, os.PathLike)):
         function = _function(source, options)
-        if "like" in inspect.signature(function).parameters:
+        folder = function.__name__ == "load_folder"
+        if "like" in inspect.signature(function).parameters and folder == (kind == "image"):
             options["like"] = {"declared": declared, "assets": dict(assets or {})}
+            if folder:  # whose reader does as the model does, or is told to resize what the model does not
+                return load(source, **options)
     dataset = load(source, **options)
     if not declared or (dataset.preprocessing == declared and dataset.assets == (assets or {})):
         return dataset

@@ -1,16 +1,36 @@
 """A folder of images as a data set: one folder per class, decoded batch by batch so that memory stays flat."""
 
-import os
+import unicodedata
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
-from zoo.data import base, preprocessing
+from zoo.data import base, image_files, preprocessing
+from zoo.data.stratifying import parts_by_content, warn_of_copies, warn_of_small
 from zoo.errors import DataError, invalid, nearest, worded
 
-IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 PART_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
-_ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}  # what a whole file ends with
+KEPT = (
+    256 << 20
+)  # bytes of decoded pictures that stay in memory: decoding a phone's photograph takes longer than a step
+
+
+class Pixels:
+    """The pixels of image files as one preprocessing takes them, the first `KEPT` bytes of them decoded once only."""
+
+    def __init__(self, declared):
+        self.declared, self._kept, self._room = declared, {}, KEPT
+
+    def of(self, path):
+        """Returns raw pixels (H, W, C) of one file."""
+        pixels = self._kept.get(path)
+        if pixels is None:
+            pixels = preprocessing.file_pixels(self.declared, path)
+            if pixels.nbytes <= self._room:
+                self._room -= pixels.nbytes
+                self._kept[path] = pixels
+        return pixels
 
 
 class FileSplit(base.Split):
@@ -19,22 +39,23 @@ class FileSplit(base.Split):
     Args:
         paths: of the image files.
         labels: integers (n,).
-        declared: the data set's preprocessing.
+        pixels: `Pixels`, which splits of the same preprocessing share.
     """
 
-    def __init__(self, paths, labels, declared):
+    def __init__(self, paths, labels, pixels):
         super().__init__(labels)
-        self.paths, self._declared = np.asarray(paths, object), declared
+        self.paths, self._pixels = np.asarray(paths, object), pixels
 
     def inputs(self, indices):
-        return preprocessing.encode(self._declared, list(self.paths[indices]))
+        rows = [self._pixels.of(path) for path in self.paths[indices]]
+        return preprocessing.encode_array(self._pixels.declared, np.stack(rows))
 
     def subset(self, indices):
         indices = np.asarray(indices, np.int64)
-        return FileSplit(self.paths[indices], self.labels[indices], self._declared)
+        return FileSplit(self.paths[indices], self.labels[indices], self._pixels)
 
     def read_as(self, declared):
-        return FileSplit(self.paths, self.labels, declared)
+        return FileSplit(self.paths, self.labels, Pixels(declared))
 
     def digest(self, update):
         for path in self.paths:
@@ -49,58 +70,94 @@ def load_folder(
     *,
     image_size: tuple | None = None,
     channels: int | None = None,
-    resize: str = "bilinear",
+    resize: str | None = None,
     validation_share: float = 0.1,
     test_share: float = 0.2,
     seed: int = 0,
+    skip_bad: bool = False,
+    like: dict | None = None,
 ):
     """Loads a folder of images, `<class>/*` or `train/<class>/*` with optional `validation/` and `test/` beside.
 
-    A class is a folder's name; classes are sorted. Parts that have no folder are held out, stratified.
+    A class is a folder's name; classes are sorted. Parts that have no folder are held out, each class in proportion;
+    which file goes where is decided by its content, see `zoo.data.stratifying`. Every file is decoded once before
+    anything else happens.
 
     Args:
         path: the folder.
         image_size: (height, width) that every image is resized to; None demands that all have one size.
         channels: 1 for grey or 3 for colours; None takes grey only if every image is grey.
-        resize: Pillow's filter for `image_size`: "nearest", "bilinear", "bicubic" or "lanczos".
-        validation_share, test_share: shares of all examples that are held out where there is no such folder.
+        resize: Pillow's filter: "nearest", "bilinear" (with `image_size`, by default), "bicubic" or "lanczos".
+        validation_share, test_share: shares of the different images of each class that are held out where there is no
+            such folder; each class with three of them has one in every part.
         seed: of the choice.
+        skip_bad: whether images that cannot be read are left out with a warning, instead of refused.
+        like: `declared`, the preprocessing of a trained model, which then decides; see `zoo.data.load_like`.
 
     Raises:
-        DataError: no images, one class only, mixed sizes, an unreadable or cut-off image, or a class that the
-            training part lacks; the message names the file or the class.
+        DataError: no images, one class only, mixed sizes, images that cannot be read (all of them are named), or a
+            class that the training part lacks.
     """
     path = Path(path)
     _check_options(image_size, channels, resize)
-    found, left_out = _scan(path)
-    names = sorted({name for name, _ in found["train"]})
-    if len(names) < 2:
-        works = "A classifier needs at least two folders of images: one per class."
-        raise DataError(worded(f"folder {str(path)!r} holds one class only", received=names[0], works=works))
-    for part in ("validation", "test"):
-        strange = sorted({name for name, _ in found[part]} - set(names))
-        if strange:
-            close = nearest(strange[0], names)
-            works = f"Did you mean {close!r}?" if close else "Every class needs training images."
-            raise DataError(worded(f"class {strange[0]!r} is in the {part} part but not in train", works=works))
-    files = {part: [file for _, file in rows] for part, rows in found.items()}
-    declared = _declared(path, [f for part in base.PARTS for f in files[part]], image_size, channels, resize)
+    found, others = _scan(path)
+    title = f"folder {path.resolve().name!r}"
+    files = [(part, name, file) for part in base.PARTS for name, file in found[part]]
+    good, looks, bad = image_files.usable([file for _, _, file in files], path, title, skip_bad)
+    seen = dict(zip(good, looks, strict=True))
+    found = {part: [(name, file) for name, file in rows if file in seen] for part, rows in found.items()}
+    names = _classes(path, found)
+    declared = _declared(path, seen, image_size, channels, resize, (like or {}).get("declared"))
+    pixels = Pixels(declared)
     splits = {
-        part: FileSplit(files[part], [names.index(name) for name, _ in found[part]], declared)
-        for part in base.PARTS
-        if files[part]
+        part: FileSplit([file for _, file in rows], [names.index(name) for name, _ in rows], pixels)
+        for part, rows in found.items()
+        if rows
     }
-    splits = base.completed(splits, validation_share, test_share, seed)
-    total = sum(map(len, splits.values()))
-    clutter = f", {left_out:,} files of other kinds left out" if left_out else ""
+    hashes = {part: [seen[file].sha256 for _, file in rows] for part, rows in found.items()}
+    shares = {p: s for p, s in (("test", test_share), ("validation", validation_share)) if p not in splits}
+    rows = parts_by_content(splits["train"].labels, hashes["train"], shares, seed)
+    splits |= {part: splits["train"].subset(indices) for part, indices in rows.items()}
+    splits = {part: splits[part] for part in base.PARTS}
+    warn_of_small(names, splits)
+    warn_of_copies({p: [(n, image_files.shown(f, path), seen[f].sha256) for n, f in r] for p, r in found.items()})
     return base.Dataset(
         name=path.resolve().name,
         task="image_classification",
         labels=tuple(names),
         preprocessing=declared,
         **splits,
-        source=f"Folder {path.resolve().name!r} with {total:,} images{clutter}.",
+        source=_source(path, len(good), others, bad),
     )
+
+
+def _source(path, count, others, bad):
+    """Returns what a run records of a folder: how many images, what was left out, and why."""
+    said = [f"Folder {path.resolve().name!r} with {count:,} images"]
+    if others:
+        kinds = Counter(Path(file).suffix.lower() or "no ending" for file in others)
+        counted = ", ".join(f"{n:,} {kind}" for kind, n in sorted(kinds.items()))
+        said.append(f"{len(others):,} file{'s' if len(others) > 1 else ''} of other kinds left out ({counted})")
+    if bad:
+        more = f"; and {len(bad) - image_files.SHOWN:,} more" if len(bad) > image_files.SHOWN else ""
+        named = "; ".join(bad[: image_files.SHOWN]) + more
+        said.append(f"{len(bad):,} image{'s' if len(bad) > 1 else ''} that cannot be read left out ({named})")
+    return ", ".join(said) + "."
+
+
+def _classes(path, found):
+    """Returns the sorted names of the classes that the training part has, checked against the other parts."""
+    names = sorted({name for name, _ in found["train"]})
+    if len(names) < 2:
+        works = "A classifier needs at least two folders of images: one per class."
+        raise DataError(worded(f"folder {str(path)!r} holds one class only", received=names, works=works))
+    for part in ("validation", "test"):
+        strange = sorted({name for name, _ in found[part]} - set(names))
+        if strange:
+            close = nearest(strange[0], names)
+            works = f"Did you mean {close!r}?" if close else "Every class needs training images."
+            raise DataError(worded(f"class {strange[0]!r} is in the {part} part but not in train", works=works))
+    return names
 
 
 def _check_options(image_size, channels, resize):
@@ -110,99 +167,78 @@ def _check_options(image_size, channels, resize):
         raise invalid("`image_size` must be (height, width) in pixels", image_size, "For example (64, 64).")
     if channels not in (None, 1, 3):
         raise invalid("`channels` must be 1 (grey), 3 (colours) or None (as the images are)", channels)
-    if resize not in preprocessing.RESIZES:
+    if resize not in (None, *preprocessing.RESIZES):
         raise invalid("`resize` is not a filter of Pillow", resize, "Known: " + ", ".join(preprocessing.RESIZES) + ".")
 
 
 def _subfolders(path):
-    return sorted(p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+    names = (p.name for p in path.iterdir() if p.is_dir())
+    return sorted(n for n in names if not n.startswith(".") and n not in image_files.LITTER_FOLDERS)
 
 
 def _scan(path):
-    """Returns `(part -> [(class, file)], number of other files)`, sorted."""
-    found, left_out = {part: [] for part in base.PARTS}, 0
+    """Returns `(part -> [(class, file)], other files)`, sorted the same way on every system."""
+    found, others = {part: [] for part in base.PARTS}, []
     try:
         inside = _subfolders(path)
         parts = {path / name: PART_NAMES[name] for name in inside} if inside and set(inside) <= set(PART_NAMES) else {}
         for root, part in (parts or {path: "train"}).items():
+            others += [p for p in root.iterdir() if p.is_file() and not image_files.is_litter(p.name)]
             for name in _subfolders(root):
-                images, others = _images(root / name)
-                left_out += others
+                images, left = image_files.images_below(root / name)
+                others += left
                 if not images:
-                    works = f"Images end with {', '.join(IMAGE_ENDINGS)}."
+                    works = image_files.endings_known()
                     raise DataError(worded(f"class folder {str(root / name)!r} holds no image", works=works))
-                found[part] += [(name, file) for file in images]
+                # a Mac writes the letters of a name apart from their accents
+                found[part] += [(unicodedata.normalize("NFC", name), file) for file in images]
     except OSError as error:
         raise DataError(worded(f"folder {str(path)!r} cannot be read ({error.strerror})")) from error
     if not found["train"]:
-        loose = _images(path)[0]
+        loose = image_files.images_below(path)[0]
         works = "Put the images of each class in a folder of its own: cats/1.png, dogs/1.png."
         if parts:
             works = f"Found {', '.join(inside)}, but the folder train/<class>/ has no image."
         elif loose:
             works = f"Found {Path(loose[0]).name!r} outside any class. {works}"
         raise DataError(worded(f"folder {str(path)!r} holds no folder of images", works=works))
-    return found, left_out
+    return found, others
 
 
-def _images(folder):
-    """Returns the image files under a folder, sorted the same way on every system, and how many other files."""
-    files = []
-    for root, folders, names in os.walk(folder):
-        folders[:] = [f for f in folders if not f.startswith(".")]
-        files += [os.path.join(root, n) for n in names if not n.startswith(".")]
-    images = [f for f in files if f.lower().endswith(IMAGE_ENDINGS)]
-    return sorted(images, key=lambda f: Path(f).relative_to(folder).parts), len(files) - len(images)
+def _declared(path, seen, image_size, channels, resize, model):
+    """Returns the image declaration to read every file with: a model's own, or one that fits the files.
 
-
-def _declared(path, files, image_size, channels, resize):
-    """Returns the image declaration that fits every file, from the files' headers."""
-    first, grey = None, True
-    for file in files:
-        size, is_grey = _header(file, path)
-        grey = grey and is_grey
-        if first is None:
-            first = size, file
-        elif image_size is None and size != first[0]:
-            a, b = (str(Path(f).relative_to(path)) for f in (first[1], file))
-            wrong = f"images have different sizes: {a!r} is {_shown(first[0])}, {b!r} is {_shown(size)}"
-            works = f"Pass image_size=(height, width) to resize every image, for example image_size={first[0]}."
-            raise DataError(worded(wrong, works=works))
-    shape = (*(image_size or first[0]), channels or (1 if grey else 3))
-    return preprocessing.image_declaration(shape, resize=None if image_size is None else resize)
+    Args:
+        path: of the folder.
+        seen: file -> `Look`.
+        image_size, channels, resize: as given.
+        model: the declaration of a trained model, or None.
+    """
+    if model is not None:
+        height, width, depth = model["image_shape"]
+        for name, given, own in (("image_size", image_size, (height, width)), ("channels", channels, depth)):
+            if given not in (None, own):
+                raise invalid(f"the model decides `{name}`, which is {own}", given, "Leave it out.", error=DataError)
+        if resize is not None:
+            return {**model, "resize": resize}
+        for file, look in seen.items():
+            if not model.get("resize") and look.size != (height, width):
+                wrong = f"image {image_files.shown(file, path)!r} is {_shown(look.size)}"
+                wrong += f", the model takes {_shown((height, width))}, and its preprocessing resizes nothing"
+                works = "Pass resize='bilinear' (--data-option resize=bilinear) to resize every image."
+                raise DataError(worded(wrong, works=works))
+        return model
+    first = next(iter(seen))
+    for file, look in seen.items():
+        if image_size is None and look.size != seen[first].size:
+            a, b = (f"{image_files.shown(f, path)!r} is {_shown(seen[f].size)}" for f in (first, file))
+            example = seen[first].size if max(seen[first].size) <= 512 else (224, 224)
+            works = f"Pass image_size=(height, width) to resize every image, for example image_size={example}."
+            raise DataError(worded(f"images have different sizes: {a}, {b}", works=works))
+    grey = all(look.grey for look in seen.values())
+    shape = (*(image_size or seen[first].size), channels or (1 if grey else 3))
+    return preprocessing.image_declaration(shape, resize=None if image_size is None else resize or "bilinear")
 
 
 def _shown(size):
     return f"{size[0]} x {size[1]}"
-
-
-def _header(file, root):
-    """Returns `((height, width), is grey)` without decoding the pixels; a file that was cut off raises."""
-    from PIL import Image
-
-    try:
-        with Image.open(file) as image:
-            width, height = image.size
-            if image.mode[:1] in "IF":
-                works = "Convert it to 8 bits first; cutting the values off would change the picture."
-                shown = str(Path(file).relative_to(root))
-                raise DataError(
-                    worded(f"image {shown!r} has more than 8 bits a channel", received=image.mode, works=works)
-                )
-            if image.format == "JPEG" and image.getexif().get(0x0112, 1) in (5, 6, 7, 8):  # lies on its side
-                width, height = height, width
-            end = _ENDS.get(image.format)
-            grey = image.mode in ("1", "L", "LA")
-        if end is not None:
-            with open(file, "rb") as tail:
-                tail.seek(max(0, os.path.getsize(file) - 1024))
-                if end not in tail.read():  # some cameras append a few bytes
-                    raise OSError("the file is cut off")
-    except DataError:
-        raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        shown = str(Path(file).relative_to(root))
-        reason = "it is not an image" if type(error).__name__ == "UnidentifiedImageError" else error
-        works = "Remove or replace it."
-        raise DataError(worded(f"image {shown!r} cannot be read ({reason})", works=works)) from error
-    return (height, width), grey

@@ -66,17 +66,8 @@ KINDS = {  # kind -> module with `check(declared)` and `encode(declared, raw, as
     "passage": "zoo.data.passages",
 }
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-_TURNS = (
-    None,
-    None,
-    "FLIP_LEFT_RIGHT",
-    "ROTATE_180",
-    "FLIP_TOP_BOTTOM",
-    "TRANSPOSE",
-    "ROTATE_270",
-    "TRANSVERSE",
-    "ROTATE_90",
-)
+_TURNS = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM"}  # EXIF orientation -> transposition
+_TURNS |= {5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90"}
 # What Pillow's decoders raise on damaged files. EOFError and MemoryError come of headers that promise too much.
 UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, ArithmeticError, LookupError, EOFError, RuntimeError)
 UNREADABLE += (AttributeError, MemoryError, struct.error, zlib.error)
@@ -314,7 +305,7 @@ def upright(image):
     from PIL import Image
 
     image.load()  # Pillow turns a TIFF itself here, and takes the mark off
-    turn = _TURNS[orientation(image)]
+    turn = _TURNS.get(orientation(image))
     return image if turn is None else image.transpose(Image.Transpose[turn])
 
 
@@ -418,6 +409,11 @@ def _pixels(declared, raw):
             works = "Give paths, bytes, PIL images or arrays."
             raise DataError(worded(f"input {i} is not an image", received=type(item).__name__, works=works))
     return np.concatenate(rows)
+
+
+def file_pixels(declared, path):
+    """Returns one image file as raw pixels (H, W, C) of 0 to the model's maximum; raises as `decode_image`."""
+    return _to_range(declared, decode_image(path, declared))
 
 
 def _to_range(declared, pixels):
