@@ -8,6 +8,7 @@ import numpy as np
 
 from zoo.data import load_like
 from zoo.data.checks import exclusive
+from zoo.data.image_files import named_images
 from zoo.data.preprocessing import encode, texts, word_ids
 from zoo.errors import DataError, invalid, unknown
 from zoo.measuring import log_probabilities, measure, outputs_of
@@ -138,15 +139,16 @@ def evaluate(model, data, *, split="test", batch_size=64, data_options=None):
     return measure(found, getattr(dataset, split), batch_size, dataset.labels)
 
 
-def predict(model, inputs, *, top=3, batch_size=64):
+def predict(model, inputs, *, top=3, batch_size=64, skip_bad=False):
     """Predicts labels or numbers for raw inputs: image files or arrays, texts, tables.
 
     Args:
         model: a model, a reference, a `Run` or a run folder; it must say how raw input is read, as a trained one does.
         inputs: one raw input, or a list of them: paths, arrays of raw pixels, strings; dicts for a model with several
-            inputs, or of tables. A language model says which words come next.
+            inputs, or of tables. A folder stands for the images in it. A language model says which words come next.
         top: how many classes each prediction lists.
         batch_size: inputs at a time.
+        skip_bad: whether image files that cannot be read are left out with a warning, instead of refused together.
 
     Returns:
         A list of `Prediction`, in the order of the inputs.
@@ -162,6 +164,8 @@ def predict(model, inputs, *, top=3, batch_size=64):
     if spec.task in ELSEWHERE:
         raise invalid(f"{spec.name} is for {spec.task.replace('_', ' ')}", works=ELSEWHERE[spec.task])
     items = [inputs] if isinstance(inputs, (str, Path, dict)) else list(inputs)
+    if (spec.preprocessing or {}).get("kind") == "image":
+        items = named_images(items, skip_bad)
     assets, predictions = assets_of(found), []
     heads = heads_of(found)
     labels = _labels_of(spec, heads, assets)

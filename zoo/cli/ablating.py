@@ -4,11 +4,11 @@ from zoo.cli import names, screen
 from zoo.errors import invalid
 
 
-def ablate(model, recipe, data, option, data_option, as_json, quiet, **settings):
+def ablate(model, recipe, data, option, data_options, as_json, quiet, **settings):
     """Runs an ablation and prints its tables, or as JSON what `ablation.json` holds."""
     from zoo.recipes import Recipe
 
-    arguments, data_options = names.settings("--set", option), names.settings("--data-option", data_option)
+    arguments = names.settings("--set", option)
     if recipe is None:
         works = "Pass --recipe, such as --recipe focal+warmup+radam."
         raise invalid("an ablation needs a recipe, whose tricks it leaves out and adds", works=works)

@@ -242,6 +242,7 @@ def train(
         typer.Option("--set", metavar="NAME=VALUE", help="Argument of the model; repeatable.", show_default=False),
     ] = None,
     data_option: options.DataOption = None,
+    skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do not train.")] = False,
 ):
@@ -249,7 +250,7 @@ def train(
 
     `zoo train --recipe NAME` alone takes model and data from a named recipe.
     """
-    arguments, data_options = names.settings("--set", option), names.settings("--data-option", data_option)
+    arguments, data_options = names.settings("--set", option), names.data_settings(data_option, skip_bad)
     _, said = names.recipe(recipe)
     model, data, arguments, data_options = _completed(model, data, arguments, data_options, said)
     names.model(model, arguments)
@@ -317,9 +318,10 @@ def find_lr(
         typer.Option("--set", metavar="NAME=VALUE", help="Argument of the model; repeatable.", show_default=False),
     ] = None,
     data_option: options.DataOption = None,
+    skip_bad: options.SkipBad = False,
 ):
     """Suggest a learning rate: train at ever higher rates until the loss diverges; nothing is kept."""
-    arguments, data_options = names.settings("--set", option), names.settings("--data-option", data_option)
+    arguments, data_options = names.settings("--set", option), names.data_settings(data_option, skip_bad)
     names.recipe(recipe)
     names.model(model, arguments)
     names.data(data, data_options)
@@ -350,13 +352,14 @@ def finetune(
     deterministic: options.Deterministic = True,
     tensorboard: options.TensorBoard = False,
     data_option: options.DataOption = None,
+    skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
 ):
     """Train a pretrained model on other data.
 
     The head is new where the classes are, everything else is kept.
     """
-    data_options = names.settings("--data-option", data_option)
+    data_options = names.data_settings(data_option, skip_bad)
     names.recipe(recipe)
     names.data(data, data_options)
     names.reference(ref)
@@ -425,6 +428,7 @@ def ablate(
         typer.Option("--set", metavar="NAME=VALUE", help="Argument of the model; repeatable.", show_default=False),
     ] = None,
     data_option: options.DataOption = None,
+    skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
     as_json: options.AsJson = False,
 ):
@@ -437,7 +441,8 @@ def ablate(
     settings = {"seeds": seeds, "mode": mode, "epochs": epochs, "batch_size": batch_size, "out": out, "jobs": jobs}
     settings |= {"resume": resume, "keep": keep, "mixed_precision": mixed_precision, "jit": jit}
     settings |= {"deterministic": deterministic, "weights": weights}
-    ablating.ablate(model, recipe, data, option, data_option, as_json, quiet, **settings)
+    data_options = names.data_settings(data_option, skip_bad)
+    ablating.ablate(model, recipe, data, option, data_options, as_json, quiet, **settings)
 
 
 # Using
@@ -450,13 +455,14 @@ def evaluate(
     split: Annotated[Literal["train", "validation", "test"], typer.Option(help="Part of the data.")] = "test",
     batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Examples at a time.")] = 64,
     data_option: options.DataOption = None,
+    skip_bad: options.SkipBad = False,
     as_json: options.AsJson = False,
 ):
     """Measure a trained model on data.
 
     The data is read with the model's own preprocessing.
     """
-    data_options = names.settings("--data-option", data_option)
+    data_options = names.data_settings(data_option, skip_bad)
     names.data(data, data_options)
     names.reference(ref)
     zoo = _with_keras()
@@ -476,13 +482,14 @@ def predict(
         list[str],
         typer.Argument(
             metavar="INPUT",
-            help="Image files, texts, or JSON objects for several inputs or tables; - reads one per line from stdin.",
+            help="Image files or folders, texts, or JSON objects for several inputs or tables; - reads lines of stdin.",
         ),
     ],
     top: Annotated[int, typer.Option("--top", "-k", min=1, help="How many labels each.")] = 3,
+    skip_bad: options.SkipBad = False,
     as_json: options.AsJson = False,
 ):
-    """Predict labels or numbers for image files, texts or tables."""
+    """Predict labels or numbers for image files or folders of them, texts or tables."""
     names.reference(ref)
     items = [item for word in inputs for item in (_lines() if word == "-" else [word])]
     if not items:
@@ -490,7 +497,7 @@ def predict(
     items = [_object(item) for item in items]
     from zoo.cli import results
 
-    results.predictions(_with_keras().predict(ref, items, top=top), as_json)
+    results.predictions(_with_keras().predict(ref, items, top=top, skip_bad=skip_bad), as_json)
 
 
 @app.command()
@@ -541,10 +548,11 @@ def ensemble(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of models that are fitted here.")] = 0,
     data_option: options.DataOption = None,
+    skip_bad: options.SkipBad = False,
     as_json: options.AsJson = False,
 ):
     """Pool trained classifiers and trees, and show how differently they err."""
-    data_options = names.settings("--data-option", data_option)
+    data_options = names.data_settings(data_option, skip_bad)
     names.data(data, data_options)
     chosen = {"weights": weights, "seed": seed, "out": out, "data_options": data_options}
     made = _with_keras().ensemble(members, data, **chosen)
@@ -582,11 +590,12 @@ def support_vectors(
         typer.Option("--set", metavar="NAME=VALUE", help="Argument of the model; repeatable.", show_default=False),
     ] = None,
     data_option: options.DataOption = None,
+    skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
     as_json: options.AsJson = False,
 ):
     """Find the training examples that matter, and train on them alone."""
-    arguments, data_options = names.settings("--set", option), names.settings("--data-option", data_option)
+    arguments, data_options = names.settings("--set", option), names.data_settings(data_option, skip_bad)
     names.recipe(recipe)
     names.model(model, arguments)
     names.data(data, data_options)

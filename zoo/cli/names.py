@@ -29,6 +29,11 @@ def settings(option, words):
     return found
 
 
+def data_settings(words, skip_bad):
+    """Returns the dict of repeated `--data-option`s, with what `--skip-bad` stands for; raises as `settings`."""
+    return settings("--data-option", words) | ({"skip_bad": True} if skip_bad else {})
+
+
 def _literal(text):
     try:
         return ast.literal_eval(text.strip())

@@ -39,6 +39,9 @@ DataOption = Annotated[
     list[str] | None,
     typer.Option("--data-option", metavar="NAME=VALUE", help="Option of the data set; repeatable.", show_default=False),
 ]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="Leave out images that cannot be read, with a warning, instead of stopping.")
+]
 RecipeText = Annotated[
     str | None,
     typer.Option(

@@ -20,7 +20,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from zoo.cache import cache_folder
-from zoo.data.preprocessing import UNREADABLE, in_mode, orientation, upright
+from zoo.data.preprocessing import UNREADABLE, in_mode, no_image, orientation, upright
 from zoo.errors import DataError, DataWarning, StoreError, worded
 from zoo.files import make_folder, write_atomic
 
@@ -30,7 +30,6 @@ ENDINGS += HEIC_ENDINGS
 LITTER = {"thumbs.db", "desktop.ini", "icon\r"}  # beside what begins with a dot, as on a Mac
 LITTER_FOLDERS = {"__MACOSX", "@eaDir", "lost+found"}
 SHOWN = 20  # files that a message names
-_HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _VERSION = 1  # of what a look finds; remembered looks of another are made again
 _LARGEST = 1 << 30  # bytes
 
@@ -65,8 +64,7 @@ def look(path):
             warnings.simplefilter("ignore")  # of damaged EXIF and large pictures
             size, grey = _decoded(data)
     except Image.UnidentifiedImageError:
-        heic = data[4:8] == b"ftyp" and data[8:12] in _HEIC
-        return Look(problem="it is a HEIC photograph: convert it to JPEG" if heic else "it is not an image")
+        return Look(problem=no_image(io.BytesIO(data)))
     except (*UNREADABLE, Image.DecompressionBombError) as error:
         return Look(problem=str(error) or type(error).__name__)
     return Look(size, grey, hashlib.sha256(data).hexdigest())

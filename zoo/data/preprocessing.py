@@ -30,6 +30,7 @@ Several inputs have a declaration each, and raw input is then a dict with the sa
 `KINDS` names the modules that implement the kinds which are not here.
 """
 
+import contextlib
 import functools
 import importlib
 import io
@@ -68,6 +69,7 @@ KINDS = {  # kind -> module with `check(declared)` and `encode(declared, raw, as
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _TURNS = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM"}  # EXIF orientation -> transposition
 _TURNS |= {5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90"}
+_HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 # What Pillow's decoders raise on damaged files. EOFError and MemoryError come of headers that promise too much.
 UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, ArithmeticError, LookupError, EOFError, RuntimeError)
 UNREADABLE += (AttributeError, MemoryError, struct.error, zlib.error)
@@ -288,7 +290,18 @@ def decode_image(image, declared, name=None):
         raise
     except (*UNREADABLE, Image.DecompressionBombError) as error:
         reason = "it is not there" if isinstance(error, FileNotFoundError) else error
+        if isinstance(error, Image.UnidentifiedImageError):
+            reason = no_image(_openable(image))
         raise DataError(worded(f"image {str(name)!r} cannot be read ({reason})")) from error
+
+
+def no_image(data):
+    """Returns why Pillow knows no image in this file, a path or open."""
+    with contextlib.ExitStack() as stack:
+        file = data if hasattr(data, "read") else stack.enter_context(open(data, "rb"))
+        start = file.read(12)
+    heic = start[4:8] == b"ftyp" and start[8:12] in _HEIC
+    return "it is a HEIC photograph: convert it to JPEG" if heic else "it is not an image"
 
 
 def orientation(image):
