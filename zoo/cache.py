@@ -74,7 +74,8 @@ def download(remote, path, title):
 
     def receive(file):
         hasher, received = hashlib.sha256(), 0
-        with contextlib.closing(_opened(remote, path, title)) as response, _progress(remote, title) as advance:
+        bar = progress(f"{title}: {remote.file}", remote.size)
+        with contextlib.closing(_opened(remote, path, title)) as response, bar as advance:
             while chunk := _next_chunk(response, remote, path, title):
                 received += len(chunk)
                 if received > remote.size:
@@ -119,18 +120,18 @@ def _unreachable(remote, path, title, reason):
 
 
 @contextlib.contextmanager
-def _progress(remote, title):
-    """Gives a function that advances a progress bar by some bytes; silent where nobody watches."""
-    if not sys.stderr.isatty():
+def progress(title, total, quiet=False):
+    """Gives a function that advances a progress bar of `total` bytes by some; silent where nobody watches."""
+    if quiet or not sys.stderr.isatty():
         yield lambda amount: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(f"{title}: {remote.file}", total=remote.size)
-        yield lambda amount: progress.advance(task, amount)
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda amount: bar.advance(task, amount)
 
 
 def remember_arrays(key, make):

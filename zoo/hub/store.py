@@ -3,6 +3,7 @@
 A folder hub is
     <hub>/<owner>/<name>/revisions/<id>/config.json, model.safetensors, README.md, ...
     <hub>/<owner>/<name>/refs/main       the id that `owner/name` means now
+    <hub>/<owner>/<name>/refs/tags/<tag> the id that `owner/name@tag` always means
     <hub>/<owner>/<name>/history.jsonl   one line for each time `main` moved
 An id is made of the content (see `zoo.hub.manifest`), so equal content has one id, and a revision never changes. The
 replacement of `refs/main` is the moment of publication: before it nobody sees the new revision, after it everybody.
@@ -33,6 +34,7 @@ from zoo.hub import manifest
 
 _ID = re.compile(r"[0-9a-f]{40}")
 _PREFIX = re.compile(r"[0-9a-f]{7,40}")
+_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 
 
 class Store(Protocol):
@@ -47,16 +49,22 @@ class Store(Protocol):
     def label(self, repo):
         """Returns the reference of a repository without a revision, as a user writes it."""
 
+    def key(self, repo):
+        """Returns what begins the name of every revision of a repository in the cache; empty if ids alone tell."""
+
     def resolve(self, repo, revision=None):
-        """Returns the commit id that a revision (an id, the beginning of one, "main" or None) means."""
+        """Returns the commit id that a revision (an id, the beginning of one, a tag, "main" or None) means."""
 
     def files(self, repo, commit):
         """Returns dict, name -> size in bytes, of the files of a commit."""
 
+    def hashes(self, repo, commit):
+        """Returns dict, name -> `("sha256" or "git-sha1", hex digits)`, as far as the store itself knows them."""
+
     def fetch(self, repo, commit, name, destination, limit):
         """Copies one file to a path, at most `limit` + 1 bytes. Returns `(size, sha256)` of what came."""
 
-    def publish(self, repo, files, message=None, parent=None):
+    def publish(self, repo, files, message=None, parent=None, *, private=None, branch=None, tag=None):
         """Makes one commit of files: dict, name -> path or bytes. Returns `(commit id, whether it is new)`."""
 
     def history(self, repo):
@@ -72,6 +80,7 @@ class FolderStore:
     """
 
     content_addressed = True
+    quiet = False
 
     def __init__(self, root, prefix=""):
         self.root = Path(root)
@@ -79,6 +88,12 @@ class FolderStore:
 
     def label(self, repo):
         return f"{self.prefix}{repo}"
+
+    def key(self, repo):
+        return ""
+
+    def hashes(self, repo, commit):
+        return {}
 
     def repos(self):
         """Returns the sorted names of all published repositories; "owner/name" in a hub, "name" in a plain folder."""
@@ -95,9 +110,9 @@ class FolderStore:
         """Says whether anything was published under this name."""
         return (self.place(repo) / "refs" / "main").is_file()
 
-    def _main(self, repo):
-        """Returns the id that `main` means, or None before the first publication."""
-        path = self.place(repo) / "refs" / "main"
+    def _main(self, repo, name="main"):
+        """Returns the id that `main`, or another name, means, or None before the first publication."""
+        path = self.place(repo) / "refs" / name
         try:
             with open_regular(path) as file:
                 found = file.read(64).decode("ascii", "replace").strip()
@@ -119,11 +134,13 @@ class FolderStore:
 
     def resolve(self, repo, revision=None):
         if not self.exists(repo):
-            raise unknown(
-                "repository", self.label(repo), map(self.label, self.repos()), works=f"The hub is {self.root}."
-            )
+            elsewhere = "" if self.prefix else f" On the Hugging Face Hub it would be hf://{repo}."
+            works = f"The hub is {self.root}.{elsewhere}"
+            raise unknown("repository", self.label(repo), map(self.label, self.repos()), works=works)
         if revision in (None, "main"):
             return self._main(repo)
+        if _TAG.fullmatch(revision) and (self.place(repo) / "refs" / "tags" / revision).is_file():
+            return self._main(repo, f"tags/{revision}")
         known = self._revisions(repo)
         matching = [k for k in known if k.startswith(revision)] if _PREFIX.fullmatch(revision) else []
         if len(matching) > 1:
@@ -177,7 +194,7 @@ class FolderStore:
                 raise self._irregular(repo, commit, name) from error
             raise store_error(error, path, "read") from error
 
-    def publish(self, repo, files, message=None, parent=None):
+    def publish(self, repo, files, message=None, parent=None, *, private=None, branch=None, tag=None):
         """Publishes one revision; a kill at any moment leaves the old one or the new one, whole.
 
         Args:
@@ -185,6 +202,8 @@ class FolderStore:
             files: dict, name -> path or bytes; `config.json` must list the others.
             message: one line on what changed.
             parent: the id that `main` must still mean; None takes whatever it means.
+            private, branch: only the Hugging Face Hub has these; refused here.
+            tag: a name that means this revision from now on.
 
         Returns:
             `(id, created)`; `created` is False when a revision with the same content was there already.
@@ -194,6 +213,7 @@ class FolderStore:
                 allow it; the published revisions are as before.
             IntegrityError: a file is not what `config.json` says; it changed meanwhile.
         """
+        self._check_asked(repo, private, branch, tag)
         place = self.place(repo)
         config = files[manifest.CONFIG]
         commit = manifest.revision_of(config)
@@ -208,6 +228,13 @@ class FolderStore:
                     f"{self.label(repo)} has moved on to {current and current[:12]} meanwhile. Nothing was changed. "
                     "Pull it, look at what is new, and push again."
                 )
+            tagged = self._main(repo, f"tags/{tag}") if tag else None
+            if tagged not in (None, commit):
+                raise invalid(
+                    f"{self.label(repo)} has a tag of this name already, of revision {tagged[:12]}",
+                    tag,
+                    "Nothing was pushed. Tags do not move: choose another.",
+                )
             created = not self._holds(revisions / commit, config, listed)
             if created:
                 with staged_folder(revisions / commit) as stage:
@@ -215,7 +242,20 @@ class FolderStore:
                         self._copy(files[name], stage / name, name, listed.get(name))
             if current != commit:
                 self._move_main(repo, current, commit, message)
+            if tag and tagged is None:
+                write_atomic(make_folder(refs / "tags") / tag, commit + "\n")
         return commit, created
+
+    def _check_asked(self, repo, private, branch, tag):
+        for name, value in (("private", private), ("revision", branch if branch != "main" else None)):
+            if value is not None:
+                raise invalid(
+                    f"`{name}` is for the Hugging Face Hub, and {self.label(repo)} is in a folder",
+                    value,
+                    f"Leave it out, or push to hf://{repo}.",
+                )
+        if tag is not None and (not isinstance(tag, str) or not _TAG.fullmatch(tag) or _PREFIX.fullmatch(tag)):
+            raise invalid("not a legal name of a tag", tag, "Write letters, digits, '.', '_' and '-', as in v1.0.")
 
     def _copy(self, source, destination, name, expected):
         if isinstance(source, bytes):
@@ -298,7 +338,7 @@ class FlatStore(FolderStore):
     def _folder(self, repo, commit):
         return self.root
 
-    def publish(self, repo, files, message=None, parent=None):
+    def publish(self, repo, files, message=None, parent=None, *, private=None, branch=None, tag=None):
         raise invalid(
             f"{self.root} holds one copied model, and can only be read",
             works="Push to owner/name, or to a new folder.",
