@@ -727,24 +727,47 @@ def export_word2vec(
 @app.command()
 def push(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
-    target: Annotated[str, typer.Argument(help="owner/name in the hub (ZOO_HUB), or a folder such as ./name.")],
-    license: Annotated[str | None, typer.Option(help="Of the weights, such as apache-2.0.")] = None,
-    message: Annotated[str | None, typer.Option("--message", "-m", help="One line for the history.")] = None,
-    label: Annotated[
-        list[str] | None,
-        typer.Option("--label", help="Name of a class, in logit order; repeatable.", show_default="the run's"),
+    target: Annotated[
+        str, typer.Argument(help="hf://owner/name, owner/name in the hub (ZOO_HUB), or a folder such as ./name.")
+    ],
+    license: Annotated[
+        str | None, typer.Option(help="Of the weights, such as apache-2.0; the Hugging Face Hub needs one.")
     ] = None,
+    license_name: Annotated[str | None, typer.Option(help="Of a licence of your own.", show_default=False)] = None,
+    license_link: Annotated[str | None, typer.Option(help="Address of its text.", show_default=False)] = None,
+    message: Annotated[str | None, typer.Option("--message", "-m", help="One line for the history.")] = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--labels", "--label", help="Name of a class, in logit order; repeatable.", show_default="the run's"
+        ),
+    ] = None,
+    private: Annotated[
+        bool | None,
+        typer.Option("--private/--public", help="Who sees a repository that is made.", show_default="the account's"),
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch to push to.", show_default="main")] = None,
+    tag: Annotated[str | None, typer.Option(help="Name for this revision, for good.")] = None,
+    format: Annotated[str, typer.Option(help="zoo, or timm for timm.create_model to load.")] = "zoo",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be sent.")] = False,
     as_json: options.AsJson = False,
 ):
     """Publish a run: weights, identity, record, card."""
-    from zoo.hub import push as publish
+    from zoo.cli import publishing
 
-    made = publish(run, target, labels=label or None, license=license, message=message)
-    if as_json:
-        screen.as_json({"ref": made.ref, "id": made.id, "created": made.created, "path": str(made.path)})
-        return
-    screen.line("pushed" if made.created else "already there: the same content, so no new revision")
-    screen.fields([("ref", made.ref), ("folder", made.path)])
+    publishing.push(
+        run,
+        target,
+        labels=labels or None,
+        license=publishing.license_of(license, license_name, license_link),
+        message=message,
+        private=private,
+        revision=revision,
+        tag=tag,
+        format=format,
+        dry_run=dry_run,
+        as_json=as_json,
+    )
 
 
 @app.command()

@@ -5,8 +5,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.errors import IntegrityError, UnknownName
-from zoo.files import disk, open_regular
+from zoo.errors import IntegrityError
+from zoo.files import disk, sha256_of
 from zoo.hub import manifest
 from zoo.hub.wording import size
 
@@ -66,52 +66,50 @@ def changes(store, repo, branch, files):
     Args:
         store: a `zoo.hub.store.Store`.
         repo: its repository, which need not exist.
-        branch: or None for the main one.
+        branch: of the Hugging Face Hub, or None for the main one; one that does not exist begins where `main` is.
         files: dict, name -> path or bytes.
 
     Returns:
         `Changes`.
     """
-    base = _base(store, repo, branch)
-    there = store.files(repo, base) if base else {}
-    hashes = _hashes(store, repo, base) if base else {}
-    found = []
-    for name, source in files.items():
-        bytes = _size(source)
-        if name not in there:
-            state = "new"
-        else:
-            same = there[name] == bytes and name in hashes and digest(source, hashes[name][0]) == hashes[name][1]
-            state = "same" if same else "changed"
-        found.append(Change(name, bytes, state))
-    gone = [name for name in there if name not in files and not name.startswith(".")]  # .gitattributes is the Hub's
+    compared = _in_folder if store.content_addressed else _on_hub
+    base, there, sent, gone = compared(store, repo, branch, files)
+    found = [Change(name, _size(source), _state(name, there, sent)) for name, source in files.items()]
     found += [Change(name, there[name], "removed") for name in gone]
     label = store.label(repo) + (f"@{branch}" if branch else "")
     return Changes(label, base, tuple(sorted(found, key=lambda f: (STATES.index(f.state), f.name))))
 
 
-def _base(store, repo, branch):
-    for revision in dict.fromkeys((branch, None)):  # a new branch begins where the main one is
-        try:
-            return store.resolve(repo, revision)
-        except UnknownName:
-            continue
-    return None
+def _state(name, there, sent):
+    return "same" if name not in sent else "changed" if name in there else "new"
 
 
-def _hashes(store, repo, commit):
-    """Returns dict, name -> (kind, digest) of the files of a commit; a folder hub has them in its `config.json`."""
-    known = store.hashes(repo, commit)
-    if known or not store.content_addressed:
-        return known
+def _on_hub(store, repo, branch, files):
+    """Returns `(commit, sizes there, names to send, names that go)`, just as the push will find them."""
+    base = (store.head(repo, branch) if branch else None) or store.head(repo)
+    sent, gone = store.changes(repo, base, files)
+    return base, store.files(repo, base) if base else {}, sent, gone
+
+
+def _in_folder(store, repo, branch, files):
+    """Returns the same of a folder hub, whose `config.json` has every hash."""
+    if not store.exists(repo):
+        return None, {}, list(files), []
+    base = store.resolve(repo)
+    try:
+        listed, there = _listed(store, repo, base), store.files(repo, base)
+    except IntegrityError:
+        return base, {}, list(files), []  # it is damaged, and written anew as a whole
+    sent = [name for name, source in files.items() if listed.get(name) != measured(source)]
+    return base, there, sent, [name for name in there if name not in files]
+
+
+def _listed(store, repo, commit):
+    """Returns dict, name -> (size, sha256) of a revision's files, as its `config.json` lists them."""
     with tempfile.TemporaryDirectory(prefix="zoo-push-") as own:
         path = Path(own) / manifest.CONFIG
-        try:
-            _, sha256 = store.fetch(repo, commit, manifest.CONFIG, path, manifest.MAX_CONFIG_BYTES)
-            listed = manifest.parse(path.read_bytes(), store.label(repo)).files
-        except IntegrityError:
-            return {}  # it is damaged: the push that follows mends it
-    return {name: ("sha256", digest) for name, (_, digest) in listed.items()} | {manifest.CONFIG: ("sha256", sha256)}
+        config = store.fetch(repo, commit, manifest.CONFIG, path, manifest.MAX_CONFIG_BYTES)
+        return {**manifest.parse(path.read_bytes(), store.label(repo)).files, manifest.CONFIG: config}
 
 
 def _size(source):
@@ -121,13 +119,9 @@ def _size(source):
         return Path(source).stat().st_size
 
 
-def digest(source, kind):
-    """Returns the hash of a file to publish, hex digits: "sha256", or "git-sha1" as git names its content."""
-    running = hashlib.sha256() if kind == "sha256" else hashlib.sha1(b"blob %d\0" % _size(source))
+def measured(source):
+    """Returns `(size, sha256)` of a file to publish."""
     if isinstance(source, bytes):
-        running.update(source)
-        return running.hexdigest()
-    with disk(source, "read"), open_regular(source) as file:
-        while block := file.read(1 << 20):
-            running.update(block)
-    return running.hexdigest()
+        return len(source), hashlib.sha256(source).hexdigest()
+    with disk(source, "read"):
+        return _size(source), sha256_of(source)

@@ -1,23 +1,20 @@
 """Pushing: a model or a run becomes one revision in a store, and everybody can see before what will be sent."""
 
 import contextlib
-import hashlib
-import json
-import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.errors import IntegrityError, InvalidArgument, invalid, unknown
-from zoo.files import check_writable, disk, sha256_of
+from zoo.errors import InvalidArgument, StoreError, invalid, unknown
+from zoo.files import check_writable, disk
 from zoo.hub import manifest
 from zoo.hub.card import card
-from zoo.hub.changes import changes
+from zoo.hub.changes import changes, measured
 from zoo.hub.licenses import binding, chosen
 from zoo.hub.refs import parse
-from zoo.hub.sources import is_run_folder, parent_license, run_files
+from zoo.hub.sources import check_assets, counted, gather, parent_license, record_in
 from zoo.hub.store import FlatStore
-from zoo.spec import spec_of
+from zoo.hub.timm_format import check_family, timm_files
 
 FORMATS = ("zoo", "timm")
 
@@ -92,14 +89,18 @@ def push(
     """
     reference = _target(target)
     store, repo, public = reference.store, reference.repo, not reference.store.content_addressed
-    _check_options(store, public, private=private, revision=revision, tag=tag, format=format)
+    _check_options(store, repo, public, private=private, revision=revision, tag=tag, format=format)
     license = _license(license, public, model_or_run, assets or {})
-    if not public and not dry_run:
+    if public:
+        _check_account(store, repo, dry_run)
+    elif not dry_run:
         check_writable(store.place(repo))
     with contextlib.ExitStack() as stack:
         with disk(tempfile.gettempdir(), kept="Nothing was pushed."):
             own = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="zoo-push-")))
-        spec, files = _gather(model_or_run, own, assets or {})
+        spec, files = gather(model_or_run, own, assets or {})
+        if format == "timm":
+            check_family(spec)
         files = _complete(spec, files, own, reference, labels=labels, license=license, format=format)
         found = changes(store, repo, revision, files)
         _show(found, quiet)
@@ -111,7 +112,7 @@ def push(
                 repo, files, message, **{name: value for name, value in options.items() if value is not None}
             )
     path = None if public else store.place(repo) / "revisions" / commit
-    return Revision(reference.pinned(commit), commit, created, path, store.url(repo, commit) if public else None)
+    return Revision(reference.pinned(commit), commit, created, path, _page(store, repo, commit) if public else None)
 
 
 def _target(target):
@@ -125,21 +126,35 @@ def _target(target):
     return reference
 
 
-def _check_options(store, public, *, private, revision, tag, format):
+def _check_options(store, repo, public, *, private, revision, tag, format):
     """Refuses, before any work, what the store cannot do."""
     if format not in FORMATS:
         raise unknown("format to push in", format, FORMATS)
     if public:
         return
-    if private is not None:
-        works = "Its files are as private as its folder; leave out private= (--private, --public)."
-        raise invalid("a folder hub has no private repositories", private, works)
-    if revision is not None:
-        works = "Leave out revision= (--revision), or push to another name."
-        raise invalid("a folder hub has no branches", revision, works)
+    store.check_asked(repo, private, revision, tag)
     if format == "timm":
         works = "Push to hf://owner/name."
         raise invalid("timm loads from the Hugging Face Hub, and a folder hub holds zoo's format alone", format, works)
+
+
+def _check_account(store, repo, dry_run):
+    """Refuses, before any work, a push that the Hugging Face Hub would refuse, as far as reading tells."""
+    from huggingface_hub import get_token
+
+    if not dry_run and get_token() is None:
+        raise StoreError(
+            f"nobody is logged in to the Hugging Face Hub, so {store.label(repo)} cannot be pushed to. Set HF_TOKEN to "
+            "a token with write access, or log in with `hf auth login`. Nothing was pushed."
+        )
+    store.head(repo)
+
+
+def _page(store, repo, commit):
+    """Returns the address of a commit's page on the Hub, or on the mirror that HF_ENDPOINT names."""
+    from huggingface_hub import constants
+
+    return f"{store.endpoint or constants.ENDPOINT}/{repo}/tree/{commit}"
 
 
 def _license(license, public, model_or_run, assets):
@@ -153,11 +168,11 @@ def _license(license, public, model_or_run, assets):
 def _complete(spec, files, own, reference, *, labels, license, format):
     """Returns all files of a revision, name -> path or bytes: those gathered, card and `config.json`."""
     weights = files[manifest.WEIGHTS]
-    parameters, outputs = _counted(spec, weights)
+    parameters, outputs = counted(spec, weights)
     labels = manifest.check_labels(labels, outputs)
     spec = spec.but(labels=labels) if labels else spec
-    _check_assets(spec, files)
-    record = _record(files)
+    check_assets(spec, files)
+    record = record_in(files)
     repo, store = reference.repo, reference.store
     named = not store.content_addressed or not store.prefix
     text = {
@@ -170,11 +185,9 @@ def _complete(spec, files, own, reference, *, labels, license, format):
         "picture": next((name for name in files if name.endswith(".png")), None),
     }
     if format == "timm":
-        from zoo.hub.timm_format import timm_files
-
         return timm_files(spec, files, own, text)
     files = {**files, manifest.CARD: card(spec, **text).encode("utf-8")}
-    listed = {name: _measured(source) for name, source in sorted(files.items())}
+    listed = {name: measured(source) for name, source in sorted(files.items())}
     config = manifest.Manifest(spec, parameters, listed).to_bytes()
     manifest.parse(config, str(reference))  # what is pushed can be pulled
     return {manifest.CONFIG: config, **files}
@@ -205,6 +218,9 @@ def _going_on(found):
 
 def _flops(spec):
     """Returns the FLOPs of one example, or None where they cannot be counted, as of a builder that is not here."""
+    from zoo.quiet import import_keras
+
+    import_keras()
     from zoo.factory import build_empty
     from zoo.flops import count_flops
 
@@ -212,87 +228,3 @@ def _flops(spec):
         return count_flops(build_empty(spec.name, **spec.arguments))
     except InvalidArgument:
         return None
-
-
-def _gather(model_or_run, own, assets):
-    """Returns `(spec, files)` of what is pushed; files: name -> path or bytes. `own` is an empty folder to write in."""
-    if hasattr(model_or_run, "publishable"):
-        files = dict(model_or_run.publishable())
-        spec = model_or_run.spec
-    elif isinstance(model_or_run, (str, Path)):
-        folder = Path(model_or_run).expanduser()
-        if not is_run_folder(folder):
-            raise invalid("only a model or the folder of a run can be pushed", str(folder), _PUSHABLE)
-        spec, files = run_files(folder)
-    elif getattr(model_or_run, "outputs", None):
-        spec, files = spec_of(model_or_run), {manifest.WEIGHTS: own / manifest.WEIGHTS}
-        _save(model_or_run, spec, files[manifest.WEIGHTS])
-        origin = getattr(model_or_run, "zoo_origin", None)
-        files |= {name: origin.folder / name for name in manifest.asset_names(spec) if origin}
-    else:
-        raise invalid("only a model or a run can be pushed", type(model_or_run).__name__, _PUSHABLE)
-    for name in assets:
-        manifest.check_file_name(name, "`assets`")
-    return spec, {**files, **assets}
-
-
-_PUSHABLE = "Pass a model from `zoo.build` or `zoo.load`, a `zoo.Run`, or the folder that `zoo.train` wrote."
-
-
-def _save(model, spec, path):
-    """Saves a model's weights once they are known to fit what its builder makes, so that they can be loaded again."""
-    from zoo.compiled import plain
-    from zoo.factory import build_empty
-    from zoo.weights import save_weights
-
-    model = plain(model)
-    mine = {w.path: tuple(w.shape) for w in model.weights}
-    built = {w.path: tuple(w.shape) for w in build_empty(spec.name, **spec.arguments).weights}
-    if mine != built:
-        odd = sorted(name for name in {*mine, *built} if mine.get(name) != built.get(name))
-        raise invalid(
-            f"model {model.name!r} is not what builder {spec.name!r} makes with its arguments: {', '.join(odd[:6])} "
-            f"differ{'s' if len(odd) == 1 else ''}",
-            works="It could not be loaded again. Change the model through arguments of `zoo.build`, or register a "
-            "builder of your own with `zoo.register`.",
-        )
-    save_weights(model, path)
-
-
-def _counted(spec, weights):
-    """Returns `(number of weights, number of outputs or None)`, from the header of the weight file."""
-    from zoo.weights import header
-
-    outputs = None if spec.heads else spec.arguments.get("num_classes")
-    return sum(math.prod(shape) for _, shape in header(weights).values()), outputs
-
-
-def _check_assets(spec, files):
-    for name in manifest.asset_names(spec):
-        if name not in files:
-            raise invalid(
-                f"the preprocessing of model {spec.name!r} needs the file {name!r}, and it is not there",
-                works=f"Pass assets={{{name!r}: path}}.",
-            )
-
-
-def _record(files):
-    if manifest.RUN not in files:
-        return None
-    source = files[manifest.RUN]
-    try:
-        with disk(source, "read"):
-            record = json.loads(source if isinstance(source, bytes) else Path(source).read_bytes())
-    except ValueError as error:
-        raise IntegrityError(
-            f"{source} is not valid JSON ({error}). Nothing was pushed. Train again, or push the model alone."
-        ) from error
-    return record if isinstance(record, dict) else None
-
-
-def _measured(source):
-    """Returns `(size, sha256)` of a file to publish."""
-    if isinstance(source, bytes):
-        return len(source), hashlib.sha256(source).hexdigest()
-    with disk(source, "read"):
-        return Path(source).stat().st_size, sha256_of(source)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import re
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from zoo.errors import IntegrityError, InvalidArgument, StoreError, invalid
 from zoo.files import disk
 from zoo.hub import manifest
 from zoo.hub.convert.foreign import license_in
-from zoo.spec import Spec
+from zoo.spec import Spec, spec_of
 
 BEST = "best.safetensors"
 _SIDE_FILES = (manifest.RUN, "curves.png")
@@ -83,3 +84,88 @@ def _parent_of(model_or_run):
             spec = run_spec(Path(folder).expanduser())
         return (getattr(spec, "parent", None) or {}).get("ref"), []
     return None, []
+
+
+# What is pushed
+
+
+def gather(model_or_run, own, assets):
+    """Returns `(spec, files)` of what is pushed; files: name -> path or bytes. `own` is an empty folder to write in."""
+    if hasattr(model_or_run, "publishable"):
+        files = dict(model_or_run.publishable())
+        spec = model_or_run.spec
+    elif isinstance(model_or_run, (str, Path)):
+        folder = Path(model_or_run).expanduser()
+        if not is_run_folder(folder):
+            raise invalid("only a model or the folder of a run can be pushed", str(folder), _PUSHABLE)
+        spec, files = run_files(folder)
+    elif getattr(model_or_run, "outputs", None):
+        spec, files = spec_of(model_or_run), {manifest.WEIGHTS: own / manifest.WEIGHTS}
+        _save(model_or_run, spec, files[manifest.WEIGHTS])
+        origin = getattr(model_or_run, "zoo_origin", None)
+        files |= {name: origin.folder / name for name in manifest.asset_names(spec) if origin}
+    else:
+        raise invalid("only a model or a run can be pushed", type(model_or_run).__name__, _PUSHABLE)
+    for name in assets:
+        manifest.check_file_name(name, "`assets`")
+    return spec, {**files, **assets}
+
+
+_PUSHABLE = "Pass a model from `zoo.build` or `zoo.load`, a `zoo.Run`, or the folder that `zoo.train` wrote."
+
+
+def _save(model, spec, path):
+    """Saves a model's weights once they are known to fit what its builder makes, so that they can be loaded again."""
+    from zoo.compiled import plain
+    from zoo.factory import build_empty
+    from zoo.weights import save_weights
+
+    model = plain(model)
+    mine = {w.path: tuple(w.shape) for w in model.weights}
+    built = {w.path: tuple(w.shape) for w in build_empty(spec.name, **spec.arguments).weights}
+    if mine != built:
+        odd = sorted(name for name in {*mine, *built} if mine.get(name) != built.get(name))
+        raise invalid(
+            f"model {model.name!r} is not what builder {spec.name!r} makes with its arguments: {', '.join(odd[:6])} "
+            f"differ{'s' if len(odd) == 1 else ''}",
+            works="It could not be loaded again. Change the model through arguments of `zoo.build`, or register a "
+            "builder of your own with `zoo.register`.",
+        )
+    save_weights(model, path)
+
+
+def counted(spec, weights):
+    """Returns `(number of weights, number of outputs or None)`, from the header of the weight file."""
+    from zoo.weights import header
+
+    outputs = None if spec.heads else spec.arguments.get("num_classes")
+    return sum(math.prod(shape) for _, shape in header(weights).values()), outputs
+
+
+def check_assets(spec, files):
+    """Raises unless the files that the preprocessing names are among those to publish."""
+    for name in manifest.asset_names(spec):
+        if name not in files:
+            raise invalid(
+                f"the preprocessing of model {spec.name!r} needs the file {name!r}, and it is not there",
+                works=f"Pass assets={{{name!r}: path}}.",
+            )
+
+
+def record_in(files):
+    """Returns the parsed `run.json` among files to publish, or None.
+
+    Raises:
+        IntegrityError: it is damaged.
+    """
+    if manifest.RUN not in files:
+        return None
+    source = files[manifest.RUN]
+    try:
+        with disk(source, "read"):
+            record = json.loads(source if isinstance(source, bytes) else Path(source).read_bytes())
+    except ValueError as error:
+        raise IntegrityError(
+            f"{source} is not valid JSON ({error}). Nothing was pushed. Train again, or push the model alone."
+        ) from error
+    return record if isinstance(record, dict) else None

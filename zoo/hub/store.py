@@ -213,7 +213,7 @@ class FolderStore:
                 allow it; the published revisions are as before.
             IntegrityError: a file is not what `config.json` says; it changed meanwhile.
         """
-        self._check_asked(repo, private, branch, tag)
+        self.check_asked(repo, private, branch, tag)
         place = self.place(repo)
         config = files[manifest.CONFIG]
         commit = manifest.revision_of(config)
@@ -246,7 +246,8 @@ class FolderStore:
                 write_atomic(make_folder(refs / "tags") / tag, commit + "\n")
         return commit, created
 
-    def _check_asked(self, repo, private, branch, tag):
+    def check_asked(self, repo, private, branch, tag):
+        """Refuses options of a push that a folder cannot do."""
         for name, value in (("private", private), ("revision", branch if branch != "main" else None)):
             if value is not None:
                 raise invalid(
