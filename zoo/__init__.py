@@ -13,7 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 __version__ = "0.1.0"
 
-_NO_KERAS = {"zoo.embeddings", "zoo.errors", "zoo.recipes", "zoo.registry"}
+_NO_KERAS = {"zoo.catalogue", "zoo.embeddings", "zoo.errors", "zoo.recipes", "zoo.registry"}
 _PUBLIC = {
     "build": "zoo.factory",
     "plain": "zoo.compiled",
@@ -43,7 +43,7 @@ _PUBLIC = {
     "load": "zoo.hub",
     "list_models": "zoo.registry",
     "list_tricks": "zoo.registry",
-    "list_weights": "zoo.registry",
+    "list_weights": "zoo.catalogue",
     "info": "zoo.registry",
     "register": "zoo.registry",
     "trick": "zoo.registry",

@@ -4,13 +4,14 @@ import dataclasses
 import importlib
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import keras
 
 import zoo.adversarial
 import zoo.compiled  # noqa: F401  registers its classes with Keras, as the one above does
-from zoo import factory, registry
+from zoo import entries, factory, registry
 from zoo.blocks import blocks_of, rows_of
 from zoo.flops import count_flops
 from zoo.recipes import list_recipes
@@ -19,6 +20,7 @@ from zoo.tasks import figure
 
 PACKAGE = Path(__file__).parent
 README = PACKAGE.parent / "README.md"
+WEIGHTS = PACKAGE.parent / "weights.toml"
 
 
 def generate():
@@ -35,7 +37,7 @@ def generate():
         "models": {name: _model(builder, name) for builder in builders for name in builder.variants},
         "tricks": {t.name: _entry(registry.trick_row(t), t.__module__) for t in tricks},
         "objects": {k: getattr(v, "module", None) or v.__module__ for k, v in sorted(classes.items())},
-        "weights": registry.index()["weights"],
+        "weights": weights(),
     }
 
 
@@ -59,6 +61,30 @@ def _entry(row, module, **changes):
     entry = dataclasses.asdict(row) | changes | {"module": module.rpartition(".")[2]}
     del entry["name"]
     return dict(sorted(entry.items()))
+
+
+def weights(path=WEIGHTS):
+    """Returns the entries of the published weights that `weights.toml` describes, checked, by name."""
+    found, counts = {}, {}
+    for group in tomllib.loads(Path(path).read_text("utf-8"))["group"]:
+        for name, line in group["weights"].items():
+            said = group | group.get("tags", {}).get(name.partition(".")[2], {}) | line
+            arguments = dict(said.get("arguments", {}))
+            if "image_size" in said:
+                arguments["image_shape"] = [said["image_size"], said["image_size"], 3]
+            if "patch_size" in said:
+                arguments["patch_size"] = said["patch_size"]
+            built = json.dumps([said["model"], arguments], sort_keys=True)
+            if built not in counts:
+                counts[built] = factory.build_empty(said["model"], **arguments).count_params()
+            metrics = {figure: said[figure] for figure in ("accuracy", "top_5_accuracy") if figure in said}
+            kept = {field: said[field] for field in entries.FIELDS if field in said}
+            kept |= {"ref": said["ref"].format(name=name), "arguments": arguments, "parameters": counts[built]}
+            if name in found:
+                raise ValueError(f"{path} has two entries named {name!r}")
+            found[name] = dict(sorted((kept | ({"metrics": metrics} if metrics else {})).items()))
+            entries.checked_entry(name, found[name], str(path))
+    return found
 
 
 # The README
@@ -145,13 +171,15 @@ def with_tables(text, found):
 
 
 def written(found):
-    """Returns an index as JSON, one line for each block of a model."""
+    """Returns an index as JSON, one line for each block of a model and each shape of a weight's image."""
 
     def on_one_line(block):
         return "{" + re.sub(r"\s*\n\s*", " ", block[1]).replace("[ ", "[").replace(" ]", "]") + "}"
 
     text = json.dumps(found, indent=1, ensure_ascii=False)
-    return re.sub(r'\{\s+("name": [^{}]*"flops": [^{}]*?)\s+\}', on_one_line, text) + "\n"
+    text = re.sub(r'\{\s+("name": [^{}]*"flops": [^{}]*?)\s+\}', on_one_line, text)
+    code, weights, published = text.partition('\n "weights": {')
+    return code + weights + re.sub(r"\[\s+(\d+),\s+(\d+),\s+(\d+)\s+\]", r"[\1, \2, \3]", published) + "\n"
 
 
 def main():
@@ -160,7 +188,8 @@ def main():
     path = registry.data_file("registry.json")
     path.write_text(written(found), "utf-8")
     README.write_text(with_tables(README.read_text("utf-8"), found), "utf-8")
-    print(f"{len(found['models'])} models and {len(found['tricks'])} tricks: {path.name}, {README.name}")
+    counts = ", ".join(f"{len(found[part])} {part}" for part in ("models", "tricks", "weights"))
+    print(f"{counts}: {path.name}, {README.name}")
 
 
 if __name__ == "__main__":

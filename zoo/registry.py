@@ -1,9 +1,9 @@
 """Names: register a model or a trick, look one up, search, suggest. Imports no Keras.
 
 `registry.json` is the index: its `models` and `tricks` are generated from the files under `zoo/models` and
-`zoo/tricks` (`python -m zoo.indexing`), its `weights` are one entry per published checkpoint. It lets a name be
-listed, described or refused without importing the file that implements it. What the running program registers
-itself (`@zoo.register`, `@zoo.trick`) stands beside the index.
+`zoo/tricks` (`python -m zoo.indexing`), its `weights` from `weights.toml` (see `zoo.catalogue`). It lets a name be
+listed, described or refused without importing the file that implements it. What the running program registers itself
+(`@zoo.register`, `@zoo.trick`) stands beside the index.
 """
 
 import dataclasses
@@ -87,16 +87,48 @@ class TrickRow:
 
 @dataclass(frozen=True)
 class WeightsRow:
-    """One published checkpoint: `name` is variant.tag; `ref` and `revision` pin its bytes."""
+    """One published checkpoint.
+
+    Attributes:
+        name: variant.tag, such as "resnet50.a1_in1k".
+        model: variant that `zoo.build` builds.
+        ref: where it is, a reference without a revision.
+        revision: commit that pins its bytes, 40 hexadecimal digits; None where it is not pinned yet.
+        arguments: of the builder, those that its weights depend on; a pulled checkpoint has to have them.
+        files: name -> {"size", "sha256"} of the files there, as far as they are known.
+        sha256: of the weight file there.
+        format: "zoo", or the foreign format that it is converted from, see `zoo.hub.convert`.
+        metrics: figures that were published, name -> number; accuracies from 0 to 1.
+        dataset: what they were measured on.
+        source: where they were published.
+        parameters: trainable and fixed weights.
+    """
 
     name: str
     model: str
     task: str
     ref: str
-    revision: str
+    revision: str | None = None
+    arguments: dict = field(default_factory=dict)
+    files: dict = field(default_factory=dict)
+    sha256: str | None = None
+    format: str = "zoo"
     metrics: dict = field(default_factory=dict)
+    dataset: str | None = None
+    source: str | None = None
     license: str | None = None
     summary: str = ""
+    parameters: int | None = None
+
+    @property
+    def pinned(self):
+        """Whether its bytes are known."""
+        return self.revision is not None
+
+    @property
+    def reference(self):
+        """What to pull: the pinned reference, or the newest revision where there is no pin yet."""
+        return f"{self.ref}@{self.revision}" if self.pinned else self.ref
 
 
 @dataclass(frozen=True)
@@ -320,7 +352,7 @@ def find_model(name):
         if row.family == name and row.default:
             return row
     known = {*rows, *(r.family for r in rows.values())}
-    raise unknown("model", name, known, see=_see("list_models", name, known))
+    raise unknown("model", name, known, see=see("list_models", name, known))
 
 
 def builder_of(name):
@@ -357,7 +389,7 @@ def trick_names():
 # Searching
 
 
-def _see(call, name, known):
+def see(call, name, known):
     """Returns the call that lists the known names which begin as `name` does, as far as any does."""
     starts = (str(name)[:n] for n in range(len(str(name)), 0, -1))
     stem = next((s for s in starts if any(k.startswith(s) for k in known)), "")
@@ -410,24 +442,6 @@ def trick_row(cls):
     return TrickRow(cls.name, cls.stage, _summary(documentation), parse_paper(documentation), arguments, clashes)
 
 
-def list_weights(pattern="*", *, task=None):
-    """Returns the `WeightsRow` of every published checkpoint that matches a glob pattern."""
-    rows = [WeightsRow(name=name, **entry) for name, entry in index()["weights"].items()]
-    return search(rows, pattern, task=task)
-
-
-def find_weights(name):
-    """Returns the `WeightsRow` named variant.tag.
-
-    Raises:
-        UnknownName: with the nearest name.
-    """
-    rows = {r.name: r for r in list_weights()}
-    if name not in rows:
-        raise unknown("weights", name, rows, see=_see("list_weights", name, rows))
-    return rows[name]
-
-
 def info(name):
     """Returns the row of a model, trick, recipe or weights, by its name; `zoo.info("vit").paper`, for example.
 
@@ -436,10 +450,16 @@ def info(name):
     """
     from zoo.recipes import list_recipes
 
-    rows = {r.name: r for r in (*list_recipes(), *list_tricks(), *list_weights(), *list_models())}
+    rows = {r.name: r for r in (*list_recipes(), *list_tricks(), *list_models())}
     families = {r.family: r for r in rows.values() if isinstance(r, ModelRow) and r.default}
     if name in rows:
         return rows[name]
     if name in families:
         return families[name]
-    raise unknown("model, trick, recipe or weights", name, {*rows, *families}, see="zoo.list_models()")
+    from zoo.catalogue import catalogue, find_weights, near
+
+    every = catalogue().entries
+    if name in every:
+        return find_weights(name)
+    known = {*rows, *families, *near(name, every)}
+    raise unknown("model, trick, recipe or weights", name, known, see="zoo.list_models()")

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import zoo
 from zoo.cards import card_of
+from zoo.catalogue import list_weights
 from zoo.cli import names, screen
 from zoo.cli.screen import Column
 from zoo.errors import UnknownName, unknown
 from zoo.recipes import list_recipes
-from zoo.registry import ModelRow, TrickRow, WeightsRow, list_models, list_tricks, list_weights
+from zoo.registry import ModelRow, TrickRow, WeightsRow, list_models, list_tricks
 from zoo.spec import jsonable
 
 _FILES = (

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.cache import cache_folder
+from zoo.catalogue import find_weights
 from zoo.errors import IntegrityError, InvalidArgument, StoreError, invalid
 from zoo.files import disk, locked, make_folder, open_regular, sha256_of, staged_folder
 from zoo.hub import manifest
 from zoo.hub.refs import looks_like_path, parse
 from zoo.hub.sources import BEST, is_run_folder, run_spec
-from zoo.registry import find_model, find_weights
+from zoo.registry import find_model
 
 _NAMED_WEIGHTS = re.compile(r"[A-Za-z0-9_]+\.[A-Za-z0-9_.-]+")
 
