@@ -8,6 +8,7 @@ from pathlib import Path
 from zoo.errors import IntegrityError, invalid
 from zoo.files import disk, open_regular
 
+WEIGHTS = "model.safetensors"
 MAX_SMALL_BYTES = 16 << 20  # of a JSON file or a card
 MAX_WEIGHTS_BYTES = 1 << 40
 MAX_SIDE = 4096  # pixels
@@ -46,6 +47,25 @@ def limit(name):
     return MAX_WEIGHTS_BYTES if name.endswith((".safetensors", ".h5")) else MAX_SMALL_BYTES
 
 
+def safe_weights(names):
+    """Returns `WEIGHTS`, the file of a PyTorch library's repository that holds the weights and cannot hold code.
+
+    Raises:
+        InvalidArgument: it is not there; with what is there instead.
+    """
+    if WEIGHTS in names:
+        return WEIGHTS
+    parts = [name for name in names if name.endswith(".safetensors.index.json")]
+    pickled = [name for name in names if name.endswith((".bin", ".pt", ".pth", ".ckpt", ".pkl"))]
+    works = "Look for a revision or a repository that has it."
+    if parts:
+        raise invalid("the weights are cut into several files, and zoo reads one", parts[0], works)
+    if pickled:
+        wrong = f"the weights are there only as Python pickles, which can run code when they are read, not as {WEIGHTS}"
+        raise invalid(wrong, pickled[0], works)
+    raise invalid(f"the repository has no {WEIGHTS}", sorted(names)[:12], works)
+
+
 def read_json(path):
     """Returns the object in a JSON file that a stranger wrote.
 
@@ -55,7 +75,7 @@ def read_json(path):
         StoreError: it cannot be read.
     """
     path = Path(path)
-    with disk(path, "read"), open_regular(path) as file:
+    with disk(path, "read"), open_regular(path.resolve()) as file:  # other tools keep links into their caches
         text = file.read(MAX_SMALL_BYTES + 1)
     if len(text) > MAX_SMALL_BYTES:
         raise IntegrityError(
@@ -178,6 +198,6 @@ def license_in(folder):
     path = Path(folder) / "README.md"
     if not path.is_file():
         return None
-    with disk(path, "read"), open_regular(path) as file:
+    with disk(path, "read"), open_regular(path.resolve()) as file:
         text = file.read(MAX_SMALL_BYTES).decode("utf-8", "replace")
     return license_of(front_matter(text).get("license"))

@@ -2,29 +2,14 @@
 
 import hashlib
 import json
-import math
 from pathlib import Path
 
 from zoo.errors import IntegrityError
 from zoo.files import sha256_of, write_atomic
 from zoo.hub import manifest
 from zoo.hub.card import escaped
+from zoo.hub.convert.filling import outlined
 from zoo.spec import spec_of
-
-
-def filled(module, foreign):
-    """Returns the plain model of a `Foreign`, filled by its converter; its tensors are let go.
-
-    Raises:
-        InvalidArgument: the builder refuses the arguments, or a tensor is missing, left over or of another shape.
-    """
-    from zoo.factory import build_empty
-
-    model = build_empty(foreign.name, **foreign.arguments)
-    module.load(model, foreign.tensors, **foreign.options)
-    foreign.tensors = {}
-    model.zoo_spec = spec_of(model).but(labels=foreign.labels, preprocessing=foreign.preprocessing)
-    return model
 
 
 def write_revision(module, foreign, stage, *, source, sha256=None):
@@ -33,17 +18,22 @@ def write_revision(module, foreign, stage, *, source, sha256=None):
     Args, Raises:
         As `zoo.hub.convert.converted`.
     """
-    from zoo.weights import header, save_weights
+    from zoo.weights import save_state
 
     stage, tensors = Path(stage), len(foreign.tensors)
     sha256 = sha256 or sha256_of(foreign.weights)
-    model = filled(module, foreign)
-    spec = spec_of(model).but(parent={"ref": source, "sha256": sha256})
-    weights = save_weights(model, stage / manifest.WEIGHTS)
-    parameters = sum(math.prod(shape) for _, shape in header(weights).values())
-    labels = manifest.check_labels(spec.labels, None if spec.heads else spec.arguments.get("num_classes"))
-    spec = spec.but(labels=labels)
+    with outlined(foreign.name, foreign.arguments) as model:
+        module.load(model, foreign.tensors, **foreign.options)
+        values, spec = model.zoo_values, spec_of(model)
+    foreign.tensors = {}  # lets go of those that were copied
+    labels = manifest.check_labels(foreign.labels, spec.arguments.get("num_classes"))
+    if spec.heads and labels:
+        labels = dict.fromkeys(spec.heads, labels)
     format = module.__name__.rpartition(".")[2]
+    parent = {"ref": source, "sha256": sha256, "format": format}
+    spec = spec.but(labels=labels, preprocessing=foreign.preprocessing, parent=parent)
+    parameters = sum(value.size for value in values.values())
+    weights = save_state(stage / manifest.WEIGHTS, values)
     text = _card(spec, foreign, format, source, parameters, tensors).encode("utf-8")
     write_atomic(stage / manifest.CARD, text)
     files = {
@@ -73,7 +63,7 @@ def _card(spec, foreign, format, source, parameters, tensors):
         f"zoo. Nothing was trained: {tensors:,} tensors became {parameters:,} numbers, each tensor used once.",
         "",
         f"- Licence of the weights: {foreign.license or 'the source names none; ask its authors before using them'}",
-        f"- Labels: {len(spec.labels):,}, in `config.json`" if spec.labels else "- Labels: the source names none",
+        f"- Labels: {len(foreign.labels):,}, in `config.json`" if foreign.labels else "- Labels: the source names none",
         "- Preprocessing: "
         + (f"`{json.dumps(spec.preprocessing, sort_keys=True)}`" if spec.preprocessing else "the source names none"),
         *(f"- {escaped(note)}" for note in foreign.notes),
