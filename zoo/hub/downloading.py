@@ -139,8 +139,8 @@ def _transfer(store, repo, commit, name, part, size):
 
 def _once(store, repo, commit, name, part, size, advance):
     """Makes one transfer with the client, by Xet where the Hub offers it for the file and the client has it on."""
-    from huggingface_hub.file_download import get_hf_file_metadata, hf_hub_url, http_get
-    from huggingface_hub.utils import build_hf_headers, is_xet_available
+    from huggingface_hub.file_download import get_hf_file_metadata, hf_hub_url, http_get, is_xet_available
+    from huggingface_hub.utils import build_hf_headers
 
     api = store.api()
     url = hf_hub_url(repo, name, revision=commit, endpoint=api.endpoint)

@@ -1,6 +1,6 @@
 """A push to the Hugging Face Hub: one commit of what changed, on the commit it was compared with, or nothing.
 
-The client never repeats a commit whose answer was lost, as it may exist. So the branch is looked at: a head with
+The client never repeats a commit whose answer was lost, as it may exist. So the branch is looked at: a commit with
 exactly our content on exactly our parent is ours. Only where the branch has not moved is the commit sent again, and
 because it names its parent a second one could not be made.
 """
@@ -172,9 +172,10 @@ def _landed(store, repo, files, base, branch):
         )
     if head == base:
         return None
-    commits = store.ask(repo, lambda api: api.list_repo_commits(repo, revision=branch))
-    if [c.commit_id for c in commits[:2]] == [head, base] and changes(store, repo, head, files) == ([], []):
-        return head
+    commits = [c.commit_id for c in store.ask(repo, lambda api: api.list_repo_commits(repo, revision=branch))]
+    after = commits[commits.index(base) - 1] if base in commits[1:] else None  # others may have gone on from ours
+    if after and changes(store, repo, after, files) == ([], []):
+        return after
     raise _moved(store, repo, head)
 
 
