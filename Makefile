@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 PARALLEL := -n auto --maxprocesses 4 --dist worksteal  # a process needs up to 3 GB of memory
 NEUTRAL := $(addprefix tests/test_,models.py compiled.py training.py tasks.py language.py wgan.py depths.py) $(wildcard tests/test_trick*.py)
 
-.PHONY: demo test lint backends test-backends registry clean
+.PHONY: demo test lint backends test-backends hub-live registry clean
 
 demo: .venv/ready
 	$(BIN)/python -m zoo.demo
@@ -24,6 +24,10 @@ backends: .venv/backends
 test-backends: .venv/backends
 	KERAS_BACKEND=jax $(BIN)/python -m pytest $(PARALLEL) $(NEUTRAL)
 	OMP_NUM_THREADS=1 KERAS_BACKEND=torch $(BIN)/python -m pytest $(PARALLEL) $(NEUTRAL)
+
+# Pushes, pulls, verifies and deletes on the real Hugging Face Hub: needs HF_TOKEN, or `hf auth login`, with the right to write.
+hub-live: .venv/ready
+	$(BIN)/python tests/hub_live.py
 
 # Rewrites what follows from the code: registry.json and the tables of the README.
 registry: .venv/ready

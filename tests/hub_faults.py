@@ -22,9 +22,9 @@ import re
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import sleep  # bound here, so that a test that hurries the client's pauses leaves these
 
 KINDS = {"drop", "reset", "silent", "lost", "status", "truncated", "corrupted", "slow", "crawling", "before"}
 
@@ -102,4 +102,4 @@ def trickle(write, content, fault):
     step = max(1, len(content) // fault.pieces)
     for start in range(0, len(content), step):
         write(content[start : start + step])
-        time.sleep(fault.seconds)
+        sleep(fault.seconds)

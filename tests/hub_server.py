@@ -22,9 +22,9 @@ import os
 import re
 import secrets
 import threading
-import time
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from time import sleep  # bound here, so that a test that hurries the client's pauses leaves these
 from urllib.parse import parse_qs, quote, unquote
 
 from hub_faults import Faults, flipped, hang_up, trickle
@@ -202,7 +202,7 @@ class Handler(BaseHTTPRequestHandler):
         if kind == "silent" or self.body is None:
             return self._hang_up(reset=kind == "reset")
         if kind in ("slow", "before"):
-            time.sleep(self.active.seconds) if kind == "slow" else self.active.action()
+            sleep(self.active.seconds) if kind == "slow" else self.active.action()
         if kind == "corrupted" and self.command == "PUT":
             self.body = flipped(self.body)
         answer = self._fault_status() if kind == "status" else self._routed(raw_path)
@@ -279,7 +279,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _hang_up(self, reset=False):
         self.close_connection = True
-        time.sleep(0.05)  # what was written leaves before the reset overtakes it
+        sleep(0.05)  # what was written leaves before the reset overtakes it
         with contextlib.suppress(OSError):
             hang_up(self.connection, reset)
 
