@@ -5,6 +5,7 @@ in its metadata the SHA-256 of all that it holds, which every reading checks.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import re
@@ -17,7 +18,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from zoo.errors import IntegrityError, invalid, nearest
+from zoo.errors import IntegrityError, InvalidArgument, invalid, nearest
 from zoo.files import disk, staged_file
 
 # The library writes float8 too, and cannot read it into NumPy (0.8.0), so it is left out.
@@ -113,40 +114,70 @@ def _refuse_doubles(raw):
     json.loads(raw.read(length), object_pairs_hook=row)
 
 
-def _read(file, tensors, path, verify=True):
-    """Returns `(arrays, metadata)`, verified. Each array is in memory of its own, which JAX keeps without a copy."""
-    arrays = {}
-    for name, (dtype, _) in tensors.items():
-        try:
-            arrays[name] = file.get_tensor(name)
-        except (SafetensorError, ValueError) as error:  # NumPy has limits of its own for shapes
-            raise _damaged(path, f"tensor {name!r} cannot be read ({error})") from error
-        if dtype == "bool" and arrays[name].view(np.uint8).max(initial=0) > 1:
-            raise _damaged(path, f"tensor {name!r} is of type BOOL and holds other values than 0 and 1")
+def _tensor(file, tensors, path, name):
+    """Returns one tensor as an array in memory of its own, which JAX keeps without a copy."""
+    try:
+        array = file.get_tensor(name)
+    except (SafetensorError, ValueError) as error:  # NumPy has limits of its own for shapes
+        raise _damaged(path, f"tensor {name!r} cannot be read ({error})") from error
+    if tensors[name][0] == "bool" and array.view(np.uint8).max(initial=0) > 1:
+        raise _damaged(path, f"tensor {name!r} is of type BOOL and holds other values than 0 and 1")
+    return array
+
+
+def _verified(file, tensors, path, verify=True, keep=None):
+    """Reads every tensor once and returns the metadata; compares with the SHA-256 in the file, if it has one.
+
+    Args:
+        file, tensors, path: as `_opened` gives them.
+        verify: whether to compare, or only to make sure that all can be read.
+        keep: dict that gets the arrays; without it one at a time is in memory.
+    """
+    metadata, expected = _own_metadata(file, path)
+    digest = _digest(metadata) if verify and expected is not None else None
+    for name in sorted(tensors):
+        array = _tensor(file, tensors, path, name)
+        if digest is not None:
+            _add(digest, name, array)
+        if keep is not None:
+            keep[name] = array
+    if digest is not None and digest.hexdigest() != expected:
+        raise _damaged(path, f"its data has SHA-256 {digest.hexdigest()[:16]}..., and {expected[:16]}... was written")
+    return metadata
+
+
+def _own_metadata(file, path):
+    """Returns `(metadata, SHA-256)` of an opened file; the second is None in a file that zoo did not write."""
     metadata = file.metadata() or {}
     if "zoo" not in metadata:
-        return arrays, metadata
+        return metadata, None
     try:
         own = json.loads(metadata["zoo"])
-        expected, metadata = own["sha256"], dict(own["metadata"])
+        expected, metadata = str(own["sha256"]), dict(own["metadata"])
         if not _is_text(metadata):
             raise ValueError("it is not text")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(path, f"its metadata cannot be read ({error})") from error
-    if verify and (found := _sha256(arrays, metadata)) != expected:
-        raise _damaged(path, f"its data has SHA-256 {found[:16]}..., and {str(expected)[:16]}... was written")
-    return arrays, metadata
+    return metadata, expected
 
 
 def _is_text(metadata):
     return all(isinstance(k, str) and isinstance(v, str) for k, v in metadata.items())
 
 
+def _digest(metadata):
+    return hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+
+
+def _add(digest, name, array):
+    digest.update(f"{name} {array.dtype} {array.shape}".encode())
+    digest.update(array.reshape(-1).view(np.uint8))
+
+
 def _sha256(arrays, metadata):
-    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    digest = _digest(metadata)
     for name, array in sorted(arrays.items()):
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(array.reshape(-1).view(np.uint8))
+        _add(digest, name, array)
     return digest.hexdigest()
 
 
@@ -175,8 +206,10 @@ def load_state(path):
         IntegrityError: the file is damaged.
         StoreError: it cannot be read.
     """
+    arrays = {}
     with _opened(path) as (file, tensors):
-        return _read(file, tensors, path)
+        metadata = _verified(file, tensors, path, keep=arrays)
+    return arrays, metadata
 
 
 # Writing
@@ -222,9 +255,15 @@ def save_state(path, tensors, metadata=None):
 
 
 def _variables(model):
-    """Returns the variables of a model by path, refusing a path that two of them share."""
+    """Returns the variables of a model by path, refusing a path that two of them share.
+
+    What a recipe keeps beside the model, such as learned weights of its losses, is no part of it.
+    """
     found = {}
+    beside = {id(weight) for layer in getattr(model, "_extras", ()) for weight in layer.weights}
     for variable in model.weights:
+        if id(variable) in beside:
+            continue
         if variable.path in found and found[variable.path] is not variable:
             raise invalid(
                 f"two weights of model {model.name!r} have the same path {variable.path!r}",
@@ -305,6 +344,8 @@ def head_layers(model):
 def load_weights(model, path, *, ignore_head=False, old_head=(), adapted=None, verify=True):
     """Fills a model with the weights of a safetensors file; either all that is asked for fits, or nothing changes.
 
+    The file is read twice, which costs less than memory for all of it beside the model.
+
     Args:
         model: a built `keras.Model`.
         path: the file, keyed by variable path as `save_weights` writes it.
@@ -325,43 +366,121 @@ def load_weights(model, path, *, ignore_head=False, old_head=(), adapted=None, v
         StoreError: the file cannot be read.
     """
     variables = _variables(model)
-    adapted = adapted or {}
+    with _opened(path) as (file, tensors):
+        report = _fit(model, variables, tensors, path, ignore_head, old_head, adapted or {})
+        _verified(file, tensors, path, verify)
+        report, read = _reader(file, tensors, path, variables, report, adapted or {})
+        for name in report.loaded:
+            variables[name].assign(read(name))
+    return report
+
+
+@contextlib.contextmanager
+def first_values(path, *, later=True, verify=True):
+    """Lets a model that is built within this block take its first values from a safetensors file.
+
+    No weight ever has another value, which saves the time and the memory of values that are about to be overwritten;
+    the file is read tensor by tensor. Gives a function `fill(model, *, ignore_head, old_head, adapted)`, to be called
+    once within the block, that takes and returns what `load_weights` does. The values are there when the block ends.
+
+    Args:
+        path: the file, keyed by variable path as `save_weights` writes it.
+        later: False for a model that is built with values, because of a recurrent state that carries over.
+        verify: as in `load_weights`.
+
+    Raises:
+        As `load_weights`, some only at the end of the block; the model is then of no use.
+    """
+    import keras
+
+    failures, zeros = [], keras.initializers.Zeros()
+
+    def fill(model, *, ignore_head=False, old_head=(), adapted=None):
+        variables = _variables(model)
+        try:
+            report = _fit(model, variables, tensors, path, ignore_head, old_head, adapted or {})
+            report, read = _reader(file, tensors, path, variables, report, adapted or {})
+        except (InvalidArgument, IntegrityError):
+            for variable in variables.values():  # no time for random numbers that nobody will see
+                variable._initializer = zeros
+            raise
+        for name in report.loaded:
+            if later:
+                variables[name]._initializer = _first_value(read, name, failures)
+            else:
+                variables[name].assign(read(name))
+        return report
+
+    with _opened(path) as (file, tensors):
+        if verify:
+            _verified(file, tensors, path)
+        # The scope puts off the first value of every variable until it closes.
+        with keras.StatelessScope() if later else contextlib.nullcontext():
+            yield fill
+        if failures:
+            raise failures[0]
+
+
+def _first_value(read, name, failures):
+    """Returns an initializer that reads a tensor. It never fails: Keras would keep variables without values forever."""
+
+    def initializer(shape, dtype=None):
+        try:
+            return read(name)
+        except Exception as error:
+            failures.append(error)
+            return np.zeros(tuple(shape), dtype)
+
+    return initializer
+
+
+def _fit(model, variables, tensors, path, ignore_head, old_head, adapted):
+    """Returns the `LoadReport` of what will be loaded from a file's tensors, or raises before anything changes."""
     free, prefixes = set(), tuple(f"{layer}/" for layer in old_head)
     if ignore_head:
         heads = head_layers(model)
         free = {weight.path for layer in heads for weight in layer.weights}
         prefixes += tuple(f"{layer.path}/" for layer in heads)
-    with _opened(path) as (file, tensors):
-        loaded, not_loaded, wrong = [], [], []
-        for name, variable in variables.items():
-            problem = _mismatch(name, variable, tensors, any_shape=name in adapted)
-            if problem is None:
-                loaded.append(name)
-            elif name in free:
-                not_loaded.append(name)
-            else:
-                wrong.append(problem)
-        unused = [name for name in tensors if name not in variables]
-        wrong += [_left_over(name, tensors, variables) for name in unused if not name.startswith(prefixes or ("\0",))]
-        if wrong:
-            raise invalid(
-                f"the weights in {path} are not those of model {model.name!r}: {'; '.join(wrong[:12])}"
-                + (f"; and {len(wrong) - 12} more" if len(wrong) > 12 else ""),
-                works="Nothing was loaded. Build the model with the name and arguments that the file was saved with.",
-            )
-        arrays, _ = _read(file, tensors, path, verify)
-    changed = []
-    for name in [name for name in loaded if name in adapted]:
+    loaded, not_loaded, wrong = [], [], []
+    for name, variable in variables.items():
+        problem = _mismatch(name, variable, tensors, any_shape=name in adapted)
+        if problem is None:
+            loaded.append(name)
+        elif name in free:
+            not_loaded.append(name)
+        else:
+            wrong.append(problem)
+    unused = [name for name in tensors if name not in variables]
+    wrong += [_left_over(name, tensors, variables) for name in unused if not name.startswith(prefixes or ("\0",))]
+    if wrong:
+        raise invalid(
+            f"the weights in {path} are not those of model {model.name!r}: {'; '.join(wrong[:12])}"
+            + (f"; and {len(wrong) - 12} more" if len(wrong) > 12 else ""),
+            works="Nothing was loaded. Build the model with the name and arguments that the file was saved with.",
+        )
+    return LoadReport(tuple(loaded), tuple(not_loaded), tuple(unused))
+
+
+def _reader(file, tensors, path, variables, report, adapted):
+    """Returns `(report, read)`: the report with what was made to fit, and a function of a name that gives its array.
+
+    What has to be made to fit is, before anything is assigned.
+    """
+    made, changed = {}, []
+    for name in [name for name in report.loaded if name in adapted]:
+        shape = tuple(variables[name].shape)
         try:
-            arrays[name] = adapted[name](arrays[name])
-            arrays[name] = arrays[name].reshape(tuple(variables[name].shape))
+            made[name] = adapted[name](_tensor(file, tensors, path, name)).reshape(shape)
         except ValueError as error:
-            shapes = f"{tensors[name][1]} to {tuple(variables[name].shape)}"
+            shapes = f"{tensors[name][1]} to {shape}"
             raise invalid(f"{name} in {path} cannot be resized from {shapes} ({error})") from error
-        changed.append((name, tensors[name][1], arrays[name].shape))
-    for name in loaded:
-        variables[name].assign(arrays.pop(name).astype(_dtype_name(variables[name]), copy=False))
-    return LoadReport(tuple(loaded), tuple(not_loaded), tuple(unused), tuple(changed))
+        changed.append((name, tensors[name][1], shape))
+
+    def read(name):
+        array = made[name] if name in made else _tensor(file, tensors, path, name)
+        return array.astype(_dtype_name(variables[name]), copy=False)
+
+    return dataclasses.replace(report, adapted=tuple(changed)), read
 
 
 def _mismatch(name, variable, tensors, any_shape=False):
