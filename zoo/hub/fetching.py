@@ -1,5 +1,6 @@
 """Pulling: a revision becomes a verified local folder, and that a model. Nothing pulled is ever executed."""
 
+import contextlib
 import re
 import shutil
 import warnings
@@ -236,32 +237,27 @@ def _filled(found, changes):
     from zoo.factory import build_empty, build_plain
     from zoo.registry import builder_of
     from zoo.spec import attach, jsonable
-    from zoo.weights import head_layers, header, load_weights
+    from zoo.weights import first_values, head_layers
 
     spec = found.spec
-    header(found.weights)  # refuse a damaged file before a model is built
     arguments = {**spec.arguments, **jsonable(changes)}
     headed = [given.get("include_top", True) for given in (spec.arguments, arguments)]
     headless = headed == [True, False]
     other_head = headed[0] != headed[1] or arguments.get("num_classes") != spec.arguments.get("num_classes")
-    try:
-        model = build_plain(spec.name, arguments) if other_head else build_empty(spec.name, **arguments)
-        old_head = head_layers(build_empty(spec.name, **spec.arguments)) if headless else ()
-    except InvalidArgument as error:
-        if changes:
-            raise
-        raise invalid(
-            f"{found.ref} cannot be built here: {error}", works="Install the zoo that wrote it, or a newer one."
-        ) from error
-    builder, _ = builder_of(spec.name)
-    report = load_weights(
-        model,
-        found.weights,
-        ignore_head=other_head and not headless,
-        old_head=[layer.path for layer in old_head],
-        adapted=builder.adapted and builder.adapted(spec.arguments, model.zoo_spec.arguments),
-        verify=found.weights.name == BEST,
-    )
+    with _built_here(found, changes):
+        builder, _ = builder_of(spec.name)
+    # A recurrent state is made with its value, and a head of somebody else's builder may be.
+    later = not arguments.get("batch_size") and not (other_head and not builder.module.startswith("zoo.models."))
+    with first_values(found.weights, later=later, verify=found.weights.name == BEST) as fill:
+        with _built_here(found, changes):
+            model = build_plain(spec.name, arguments)
+            old_head = head_layers(build_empty(spec.name, **spec.arguments)) if headless else ()
+        report = fill(
+            model,
+            ignore_head=other_head and not headless,
+            old_head=[layer.path for layer in old_head],
+            adapted=builder.adapted and builder.adapted(spec.arguments, model.zoo_spec.arguments),
+        )
     if report.not_loaded or report.adapted:
         warnings.warn(f"{found.ref}: {report.describe()}", stacklevel=3)
     model.zoo_origin = found
@@ -270,6 +266,19 @@ def _filled(found, changes):
         declared = declared | {"image_shape": built["image_shape"]}
     labels = None if other_head else spec.labels
     return attach(model, spec.but(arguments=built, labels=labels, preprocessing=declared))
+
+
+@contextlib.contextmanager
+def _built_here(found, changes):
+    """Words what fails in this block as the checkpoint's fault, where nobody changed its arguments."""
+    try:
+        yield
+    except InvalidArgument as error:
+        if changes:
+            raise
+        raise invalid(
+            f"{found.ref} cannot be built here: {error}", works="Install the zoo that wrote it, or a newer one."
+        ) from error
 
 
 def _load_keras(path, arguments):
