@@ -175,10 +175,9 @@ def _tricks(recipe):
     except InvalidArgument:
         return ["A newer or another zoo wrote it; `zoo info` there explains it."]
     rows = {row.name: row for row in list_tricks()}
-    for _, name, _ in terms:
-        if name in rows:
-            paper = f" ({rows[name].paper})" if rows[name].paper else ""
-            yield f"- {code(name)}: {escaped(rows[name].summary)}{paper}"
+    known = [rows[name] for _, name, _ in terms if name in rows]
+    papers = [f" ({row.paper})" if row.paper else "" for row in known]
+    return [f"- {code(r.name)}: {escaped(r.summary)}{paper}" for r, paper in zip(known, papers, strict=True)]
 
 
 # The results
@@ -231,8 +230,8 @@ def _facts(record):
 
 USES = {  # task -> what to call, and what that is; None: any other task
     None: (
-        "print(zoo.predict(model, inputs))",
-        "`inputs` are raw: files, arrays, strings, or dicts of several.",
+        "print(zoo.predict(model, $raw))",
+        "`zoo.predict` takes raw inputs: files, arrays, strings, or dicts of several.",
     ),
     "text_generation": (
         'print(zoo.generate(model, "the", length=50))',
@@ -254,17 +253,25 @@ _RETURNS = {
 }
 
 
+def _example(declared):
+    """Returns what a raw input looks like in Python."""
+    if declared.get("kind") == "image" and declared.get("maximum") is not None:
+        return '["picture.png"]'
+    return '["some text"]' if declared.get("kind") == "text" else "inputs"
+
+
 def _use(spec, reference, uses):
     call, explained = USES.get(spec.task, USES[None])
     returns = _RETURNS.get(spec.task, _RETURNS[None])
     template = string.Template('```python\nimport zoo\n\nmodel = zoo.load("$ref")\n$call\n```')
+    call = string.Template(call).substitute(raw=_example(spec.preprocessing or {}))
     lines = template.substitute(ref=reference, call=call).split("\n")
     if uses:
         lines = ["```python", *uses, "```", "", "With zoo:", "", *lines]
     return [
         *lines,
         "",
-        f"{explained} `model` is a plain `keras.Model`: `model(x)` takes prepared arrays, as under Input above, and "
+        f"{explained} `model` is a plain `keras.Model`: `model(x)` takes arrays that are prepared as said above, and "
         f"{returns}; `model.fit`, `model.save` and `keras.Model(...)` work as ever.",
         "",
         f"{code(reference)} is whatever was pushed last. To get the same bytes years later, add `@` and the revision "

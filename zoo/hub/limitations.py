@@ -14,6 +14,8 @@ def limitations(spec, record):
         record: the parsed `run.json`, or None.
     """
     found = list(_of_run(record)) if record else [_UNMEASURED]
+    if isinstance(spec.labels, (tuple, list)):
+        found.append(f"Whatever it is shown, it answers with one of its {len(spec.labels):,} labels.")
     if spec.parent:
         start = code(spec.parent.get("ref") or "other weights")
         found.append(f"It was made from {start}: their data, faults and licence matter here too.")

@@ -37,7 +37,7 @@ def timm_files(spec, files, own, texts):
         InvalidArgument: timm has no such model, or none with these arguments.
     """
     from zoo.factory import build_empty
-    from zoo.hub.convert.timm_writing import exported
+    from zoo.hub.convert.timm import exported
     from zoo.weights import load_weights
 
     model = build_empty(spec.name, **spec.arguments)

@@ -17,8 +17,10 @@ def code(text):
 
 
 def figure(value):
-    """Returns a measured number in four decimals, less the zeros that say nothing."""
-    return f"{value:.4f}".rstrip("0").rstrip(".") if isinstance(value, float) and abs(value) < 1e4 else str(value)
+    """Returns a measured number in four decimals, less the zeros that say nothing; a tiny one in three digits."""
+    if not isinstance(value, float) or abs(value) >= 1e4:
+        return str(value)
+    return f"{value:.4f}".rstrip("0").rstrip(".") if abs(value) >= 1e-3 or value == 0 else f"{value:.3g}"
 
 
 def scaled(count):
