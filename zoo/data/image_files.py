@@ -60,9 +60,7 @@ def look(path):
     from PIL import Image
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damaged EXIF and large pictures
-            size, grey = _decoded(data)
+        size, grey = _decoded(data)
     except Image.UnidentifiedImageError:
         return Look(problem=no_image(io.BytesIO(data)))
     except (*UNREADABLE, Image.DecompressionBombError) as error:
@@ -74,20 +72,19 @@ def _decoded(data):
     """Returns `((height, width), is grey)` of an encoded image, of which every byte has been through the decoder."""
     from PIL import Image
 
+    jpeg, png = data.startswith(b"\xff\xd8\xff"), data.startswith(b"\x89PNG")
+    if (jpeg and not _jpeg_ends(data)) or (png and b"IEND\xaeB`\x82" not in data):
+        raise OSError("the file is cut off")
     with Image.open(io.BytesIO(data)) as image:
         if image.mode[:1] in "IF":
             raise ValueError("it has more than 8 bits a channel: convert it to 8 bits")
-        grey, jpeg = image.mode in ("1", "L", "LA"), data.startswith(b"\xff\xd8")
+        grey = image.mode in ("1", "L", "LA")
         if jpeg:
-            if not _jpeg_ends(data):
-                raise OSError("the file is cut off")
             width, height = image.size
             image.draft(None, (width // 8, height // 8))  # reads all of it, but makes an eighth of the pixels
             image.load()
             return ((width, height) if orientation(image) > 4 else (height, width)), grey
-        if image.format == "PNG":
-            if b"IEND\xaeB`\x82" not in data:
-                raise OSError("the file is cut off")
+        if png:
             with Image.open(io.BytesIO(data)) as again:
                 again.verify()  # the checksums
         turned = upright(image)
@@ -128,10 +125,12 @@ def look_at(files, title, root=None):
     missing = [f for f in files if f not in found]
     if not missing:
         return [found[f] for f in files]
-    with _bar(title, len(missing)) as advance, concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        for file, seen in zip(missing, pool.map(look, missing), strict=True):
-            found[file] = seen
-            advance()
+    with warnings.catch_warnings(), _bar(title, len(missing)) as advance:
+        warnings.simplefilter("ignore")  # of damaged EXIF and large pictures; here, as it holds for every thread
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            for file, seen in zip(missing, pool.map(look, missing), strict=True):
+                found[file] = seen
+                advance()
     now = time.time_ns()
     settled = {
         f: [s, astuple(found[f])]
