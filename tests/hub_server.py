@@ -273,7 +273,10 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, str(value))
         self.end_headers()
         body = body[: int(len(body) * self.active.at)] if breaks else body
-        trickle(self.wfile.write, body, self.active) if kind == "crawling" else self.wfile.write(body)
+        try:
+            trickle(self.wfile.write, body, self.active) if kind == "crawling" else self.wfile.write(body)
+        except ConnectionError:  # the client was killed, or waits no longer
+            self.close_connection = True
         self.seen.sent = len(body)
         return self._hang_up(reset=kind == "reset") if breaks else None
 

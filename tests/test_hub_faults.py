@@ -1,0 +1,510 @@
+"""zoo against a Hub where everything goes wrong: corruption is caught, retries end, nothing is lost, no token shows.
+
+The loopback Hub of `hub_server`, the unmodified client, and the faults of `hub_faults`.
+"""
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import traceback
+
+import numpy as np
+import pytest
+
+import zoo
+from zoo.errors import IntegrityError, StoreError, UnknownName, ZooError
+from zoo.hub.hugging_face import HubStore
+from zoo.hub.manifest import Manifest
+from zoo.spec import Spec
+
+REPO, REF = "me/net", "hf://me/net"
+WEIGHTS = np.random.default_rng(0).bytes(400_000)
+FOREVER = 10**6
+LISTING, FILE, STORAGE, COMMIT = "/api/models/me/net(/revision|[?]|$)", "/resolve/", "/storage/", "/commit/"
+
+
+def revision_files(weights=WEIGHTS, **others):
+    """Returns the files of a revision that zoo accepts: dict, name -> bytes."""
+    files = {"model.safetensors": weights, "README.md": b"# Net\n" * 100, **others}
+    listed = {name: (len(content), hashlib.sha256(content).hexdigest()) for name, content in files.items()}
+    spec = Spec(name="softmax_mnist", arguments={}, task="image_classification")
+    return {"config.json": Manifest(spec, 100_000, listed).to_bytes(), **files}
+
+
+FILES = revision_files()
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch):
+    """Makes pauses a hundred times shorter, and what a broken transfer keeps finer than 10 MiB."""
+    real = time.sleep
+    monkeypatch.setattr(time, "sleep", lambda seconds: real(min(seconds / 100, 0.02)))
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1 << 14)
+
+
+@pytest.fixture
+def hub(hub_server):
+    """The server, with one sound revision of `REPO`."""
+    hub_server.add_repo(REPO, FILES)
+    return hub_server
+
+
+def pulled(ref=REF):
+    """Returns the content of what a pull brought: dict, name -> bytes."""
+    return {path.name: path.read_bytes() for path in zoo.pull(ref).iterdir()}
+
+
+def visible(folder):
+    """Returns the files of revisions that a reader of the cache would find, not what is hidden as unfinished."""
+    shelf = folder / "zoo-cache" / "models"
+    found = [p for p in shelf.rglob("*") if p.is_file()] if shelf.is_dir() else []
+    return [p for p in found if not any(part.startswith(".") for part in p.relative_to(shelf).parts)]
+
+
+def everything(error):
+    """Returns all that Python would print of an error."""
+    return "".join(traceback.format_exception(error))
+
+
+def requests(hub):
+    return len(hub.log)
+
+
+# What comes here
+
+
+def test_without_faults_each_file_is_fetched_once(hub, tmp_path):
+    assert pulled() == FILES
+    assert len(hub.seen(STORAGE, "GET")) == 1
+    before = requests(hub)
+    assert pulled(f"{REF}@{hub.commits(REPO)[0].id}") == FILES
+    assert requests(hub) == before  # a pinned revision that is here needs no network
+    assert not [seen for seen in hub.log if seen.where == "storage" and seen.user]
+
+
+@pytest.mark.parametrize("name", sorted(FILES))
+@pytest.mark.parametrize("at_rest", [False, True])
+def test_corruption_is_always_caught_and_nothing_is_kept(hub, tmp_path, name, at_rest):
+    path = STORAGE if name == "model.safetensors" else f"{FILE}.*{name}"
+    if at_rest:
+        hub.corrupt(REPO, name)
+    else:
+        hub.fault("corrupted", path, method="GET")
+    with pytest.raises(IntegrityError, match="Nothing") as error:
+        zoo.pull(REF)
+    assert name in str(error.value)
+    assert not visible(tmp_path)
+    assert not [p for p in (tmp_path / "zoo-cache").rglob(f"*{name}*") if p.is_file()]
+    if at_rest:
+        with pytest.raises(IntegrityError):
+            zoo.pull(REF)
+    else:
+        assert pulled() == FILES
+
+
+def test_a_bad_part_of_an_earlier_transfer_is_thrown_away(hub, tmp_path):
+    hub.fault("corrupted", STORAGE, method="GET")
+    hub.fault("drop", STORAGE, method="GET")
+    with pytest.raises(IntegrityError):
+        zoo.pull(REF)
+    assert pulled() == FILES
+
+
+@pytest.mark.parametrize("kind", ["drop", "reset"])
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_broken_transfer_goes_on_where_it_was(hub, kind, times):
+    hub.fault(kind, STORAGE, method="GET", times=times)
+    assert pulled() == FILES
+    transfers = hub.seen(STORAGE, "GET")
+    assert len(transfers) == times + 1
+    assert all(seen.range for seen in transfers[1:])
+    assert sum(seen.sent for seen in transfers) < len(WEIGHTS) + times * (1 << 14) + 1
+
+
+def test_a_pull_that_was_given_up_goes_on_later(hub, tmp_path):
+    hub.fault("drop", STORAGE, method="GET")
+    silence = hub.fault("silent", STORAGE, method="GET", times=FOREVER)
+    with pytest.raises(StoreError, match="goes on where"):
+        zoo.pull(REF)
+    assert not visible(tmp_path)
+    silence.times = 0
+    before = len(hub.log)
+    assert pulled() == FILES
+    (last,) = [seen for seen in hub.log[before:] if seen.where == "storage"]
+    assert last.range == f"bytes={len(WEIGHTS) // 2 // (1 << 14) * (1 << 14)}-"
+
+
+@pytest.mark.parametrize("kind", ["drop", "reset", "silent", "truncated"])
+@pytest.mark.parametrize("path", [LISTING, FILE, STORAGE])
+def test_retries_end(hub, tmp_path, kind, path):
+    hub.fault(kind, path, times=FOREVER, at=0)
+    with pytest.raises(StoreError, match=r"me/net") as error:
+        zoo.pull(REF)
+    assert requests(hub) < 80
+    assert hub.token not in everything(error.value)
+    assert not visible(tmp_path)
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+@pytest.mark.parametrize("path", [LISTING, FILE, STORAGE])
+def test_a_server_error_is_tried_again_and_the_tries_end(hub, path, status):
+    fault = hub.fault("status", path, status=status)
+    assert pulled() == FILES
+    assert fault.times == 0
+    commit = hub.add_commit(REPO, revision_files(WEIGHTS[::-1]))
+    hub.repos.find(REPO).tags["v2"] = commit
+    fault.times = FOREVER
+    with pytest.raises(StoreError, match=str(status)):
+        zoo.pull(f"{REF}@v2")
+    assert requests(hub) < 80
+
+
+def test_too_many_requests(hub):
+    hub.fault("status", STORAGE, method="GET", status=429, retry_after=0, times=2)
+    assert pulled() == FILES
+    hub.fault("status", "", status=429, retry_after=77, message="Rate limited", times=FOREVER)
+    with pytest.raises(StoreError, match="77 s") as error:
+        zoo.pull(REF)
+    assert "429" in str(error.value)
+    assert requests(hub) < 80
+
+
+def test_answers_that_are_too_short_or_too_long(hub, tmp_path):
+    hub.fault("truncated", STORAGE, method="GET", times=2)
+    assert pulled() == FILES
+    commit = hub.add_commit(REPO, revision_files(WEIGHTS[::-1]))
+    sha256 = hub.repos.find(REPO).resolve(commit).files["model.safetensors"].sha256
+    hub.repos.objects[sha256] += b"more"
+    with pytest.raises(ZooError, match=r"model\.safetensors"):
+        zoo.pull(REF)
+    assert not [path for path in visible(tmp_path) if commit in str(path)]
+
+
+def test_silence_is_not_waited_for_without_end(hub, monkeypatch):
+    for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"):
+        monkeypatch.setattr(f"huggingface_hub.constants.{name}", 0.2)
+    hub.fault("slow", LISTING, seconds=0.6)
+    hub.fault("slow", STORAGE, seconds=0.6)
+    assert pulled() == FILES
+    hub.repos.find(REPO).tags["v2"] = hub.add_commit(REPO, revision_files(WEIGHTS[::-1]))
+    hub.fault("slow", LISTING, seconds=0.6, times=FOREVER)
+    with pytest.raises(StoreError, match="too long"):
+        zoo.pull(f"{REF}@v2")
+
+
+# What happens meanwhile
+
+
+def test_a_repository_that_is_renamed_meanwhile_is_still_pulled(hub):
+    hub.fault("before", FILE, action=lambda: hub.rename_repo(REPO, "me/renamed"))
+    assert pulled() == FILES
+
+
+def test_a_renamed_repository_is_pulled_and_the_new_name_told(hub):
+    hub.rename_repo(REPO, "me/renamed")
+    with pytest.warns(UserWarning, match="me/renamed"):
+        assert pulled() == FILES
+
+
+@pytest.mark.parametrize("path", [FILE, STORAGE])
+def test_a_repository_that_is_deleted_meanwhile(hub, tmp_path, path):
+    hub.fault("before", FILE, skip=1, action=lambda: hub.delete_repo(REPO))
+    with pytest.raises(ZooError, match="me/net") as error:
+        zoo.pull(REF)
+    assert "no repository" in str(error.value)
+    assert not visible(tmp_path)
+
+
+def test_a_push_that_changes_main_meanwhile_changes_nothing_here(hub):
+    hub.fault("before", FILE, action=lambda: hub.add_commit(REPO, revision_files(b"newer")))
+    assert pulled() == FILES
+    assert pulled()["model.safetensors"] == b"newer"
+
+
+# Who may
+
+
+def closed(hub, how):
+    """Makes the repository one that the test's user cannot have; returns the tokens that may not show."""
+    if how == "missing":
+        hub.delete_repo(REPO)
+    elif how == "wrong token":
+        hub.revoke(hub.token)
+    elif how == "no token":
+        os.environ.pop("HF_TOKEN")  # monkeypatch puts it back
+        hub.repos.find(REPO).private = True
+    else:
+        os.environ["HF_TOKEN"] = hub.other_token
+        hub.repos.find(REPO).private = how == "private"
+        hub.repos.find(REPO).gated = how == "gated" and "manual"
+
+
+@pytest.mark.parametrize(
+    ("how", "kind", "words"),
+    [
+        ("missing", UnknownName, ["no repository", "Check the name"]),
+        ("private", UnknownName, ["no repository", "may not see"]),
+        ("no token", UnknownName, ["no repository", "private", "HF_TOKEN"]),
+        ("gated", StoreError, ["gated", "/me/net", "HF_TOKEN"]),
+        ("wrong token", StoreError, ["refused the token", "HF_TOKEN"]),
+    ],
+)
+def test_each_refusal_says_what_to_do(hub, tmp_path, monkeypatch, how, kind, words):
+    monkeypatch.setenv("HF_TOKEN", hub.token)
+    closed(hub, how)
+    with pytest.raises(kind) as error:
+        zoo.pull(REF)
+    assert [word for word in words if word not in str(error.value)] == []
+    assert not [t for t in (hub.token, hub.other_token) if t in everything(error.value)]
+    assert not visible(tmp_path)
+
+
+def test_a_revision_that_does_not_exist(hub):
+    hub.repos.find(REPO).tags["v1"] = hub.commits(REPO)[0].id
+    with pytest.raises(UnknownName, match="v1"):
+        zoo.pull(f"{REF}@v2")
+    assert pulled(f"{REF}@v1") == FILES
+    assert pulled(f"{REF}@{hub.commits(REPO)[0].id[:9]}") == FILES
+
+
+@pytest.mark.parametrize("token", ["read_token", "other_token"])
+def test_a_push_that_is_not_allowed(hub, monkeypatch, token):
+    monkeypatch.setenv("HF_TOKEN", getattr(hub, token))
+    before = hub.commits(REPO)
+    with pytest.raises(StoreError, match="may not change") as error:
+        HubStore().publish(REPO, revision_files(b"new"))
+    assert getattr(hub, token) not in everything(error.value)
+    assert hub.commits(REPO) == before
+
+
+# What is sent there
+
+
+NEW = revision_files(np.random.default_rng(1).bytes(300_000))
+
+
+def published(**options):
+    return HubStore().publish(REPO, NEW, "New weights", **options)
+
+
+def assert_one_commit(hub, commit):
+    newest, before, *_ = hub.commits(REPO)
+    assert (newest.id, newest.title, before.title) == (commit, "New weights", "Add a model")
+    assert hub.files(REPO) == NEW
+
+
+@pytest.mark.parametrize("kind", ["lost", "silent", "reset", "drop"])
+def test_a_lost_answer_after_a_commit_is_recognised(hub, kind):
+    hub.fault(kind, COMMIT)
+    commit, created = published()
+    assert created
+    assert_one_commit(hub, commit)
+    assert published() == (commit, False)
+
+
+@pytest.mark.parametrize("kind", ["lost", "silent", "reset", "drop"])
+@pytest.mark.parametrize("path", ["/preupload/", "/objects/batch", "/objects/verify", "/validate-yaml", LISTING])
+def test_a_push_survives_one_broken_answer(hub, kind, path):
+    hub.fault(kind, path)
+    commit, _ = published()
+    assert_one_commit(hub, commit)
+
+
+@pytest.mark.parametrize("kind", ["silent", "reset", "drop", "corrupted"])
+def test_a_broken_upload_is_sent_again_or_refused_and_nothing_is_half_there(hub, kind):
+    hub.fault(kind, STORAGE, method="PUT")
+    try:
+        commit, _ = published()
+    except StoreError:
+        assert hub.files(REPO) == FILES
+        commit, _ = published()
+    assert_one_commit(hub, commit)
+
+
+def test_uploads_that_never_arrive_end_in_a_sentence(hub):
+    hub.fault("silent", STORAGE, method="PUT", times=FOREVER)
+    with pytest.raises(StoreError, match="me/net") as error:
+        published()
+    assert hub.files(REPO) == FILES
+    assert hub.token not in everything(error.value)
+    assert requests(hub) < 120
+
+
+def test_a_push_refuses_to_overwrite_what_somebody_else_pushed(hub):
+    hub.fault("before", COMMIT, action=lambda: hub.add_commit(REPO, {"theirs.txt": "theirs"}, "Theirs"))
+    with pytest.raises(StoreError, match=r"moved on.*[Pp]ush again"):
+        published()
+    assert [c.title for c in hub.commits(REPO)] == ["Theirs", "Add a model", "initial commit"]
+    published()
+    assert hub.files(REPO) == {**NEW, "theirs.txt": b"theirs"}
+
+
+def test_a_lost_answer_with_somebody_else_at_once_after_it(hub):
+    hub.fault("lost", COMMIT)
+    landed = []
+
+    def theirs():
+        if len(hub.commits(REPO)) > 2 and not landed:
+            landed.append(hub.commits(REPO)[0].id)
+            hub.add_commit(REPO, {"theirs.txt": "theirs"}, "Theirs")
+
+    hub.fault("before", LISTING, action=theirs, times=FOREVER)
+    assert published() == (landed[0], True)
+    assert [c.title for c in hub.commits(REPO)] == ["Theirs", "New weights", "Add a model", "initial commit"]
+
+
+def test_a_repository_that_is_deleted_or_renamed_while_it_is_pushed_to(hub):
+    hub.fault("before", COMMIT, action=lambda: hub.rename_repo(REPO, "me/renamed"))
+    published()
+    assert hub.files("me/renamed") == NEW
+    hub.rename_repo("me/renamed", REPO)
+    hub.fault("before", COMMIT, action=lambda: hub.delete_repo(REPO))
+    with pytest.raises(ZooError, match="no repository"):
+        HubStore().publish(REPO, FILES)
+
+
+def test_a_new_private_repository(hub_server):
+    hub_server.fault("lost", "/api/repos/create")
+    commit, created = published(private=True, tag="v1")
+    repo = hub_server.repos.find(REPO)
+    assert (repo.private, repo.tags) == (True, {"v1": commit})
+    assert [c.title for c in hub_server.commits(REPO)] == ["New weights", "initial commit"]
+    assert created
+
+
+# Kills, and several processes at once
+
+PULL = f"import zoo; print(zoo.pull({REF!r}))"
+PUSH = f"""
+import sys; sys.path.insert(0, {os.path.dirname(__file__)!r})
+from test_hub_faults import HubStore, NEW, REPO
+print(HubStore().publish(REPO, NEW, "New weights")[0])
+"""
+
+
+def started(hub, code):
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-c", code], env=hub.environment(), **pipes)
+
+
+def finished(process):
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    return out.strip(), err
+
+
+def killed_after(hub, code, path, seconds):
+    """Starts a process, kills it some time after the first request to a path, and waits for its end."""
+    before = len(hub.seen(path))
+    process = started(hub, code)
+    deadline = time.monotonic() + 120
+    while len(hub.seen(path)) == before and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
+    began = time.monotonic()
+    while time.monotonic() < began + seconds:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+
+
+def test_a_killed_pull_leaves_nothing_half_visible(hub, tmp_path):
+    crawl = hub.fault("crawling", STORAGE, method="GET", seconds=0.1, pieces=20, times=FOREVER)
+    for seed in range(2):
+        killed_after(hub, PULL, LISTING, random.Random(seed).uniform(0, 1.5))
+        assert not visible(tmp_path)
+    crawl.times = 0
+    assert pulled() == FILES
+    shelf = tmp_path / "zoo-cache" / "models"
+    assert not [p for p in shelf.iterdir() if p.name.endswith((".zoo-tmp", ".part"))]
+
+
+def test_a_killed_push_leaves_nothing_half_visible(hub):
+    hub.fault("crawling", "/preupload/|/batch", seconds=0.1, times=FOREVER)
+    hub.fault("slow", STORAGE, seconds=0.4, times=FOREVER)
+    for seed in range(2):
+        killed_after(hub, PUSH, LISTING, random.Random(seed).uniform(0, 1.5))
+        assert hub.files(REPO) in (FILES, NEW)
+    hub.faults.rows.clear()
+    commit, _ = published()
+    assert_one_commit(hub, commit)
+
+
+def test_two_processes_pull_the_same_model_and_fetch_its_weights_once(hub, tmp_path):
+    hub.fault("crawling", STORAGE, method="GET", seconds=0.2, pieces=20, times=FOREVER)
+    processes = [started(hub, PULL) for _ in range(2)]
+    (one, _), (two, _) = map(finished, processes)
+    assert one == two
+    assert len(hub.seen(STORAGE, "GET")) == 1
+    assert pulled() == FILES
+
+
+# Without a network
+
+
+@pytest.mark.parametrize("how", ["HF_HUB_OFFLINE", "dead endpoint"])
+def test_offline_works_from_the_cache_and_says_so(hub, monkeypatch, how):
+    pinned = hub.commits(REPO)[0].id
+    folder = zoo.pull(REF)
+    before = requests(hub)
+    if how == "HF_HUB_OFFLINE":
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    else:
+        hub.fault("silent", "", times=FOREVER)
+    with pytest.warns(UserWarning, match=f"using {REF}@{pinned}, pulled on"):
+        assert zoo.pull(REF) == folder
+    assert zoo.pull(f"{REF}@{pinned}") == folder
+    with pytest.raises(ZooError, match="me/other"):
+        zoo.pull("hf://me/other")
+    if how == "HF_HUB_OFFLINE":
+        assert requests(hub) == before
+
+
+def test_an_address_where_nobody_answers(hub, monkeypatch):
+    folder = zoo.pull(REF)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(StoreError, match=r"HF_ENDPOINT") as error:
+        zoo.pull("hf://me/never")
+    assert hub.token not in everything(error.value)
+    assert folder.is_dir()
+
+
+# The token
+
+
+def test_no_token_is_ever_shown_or_kept(hub, tmp_path, caplog, capfd, monkeypatch):
+    caplog.set_level("DEBUG")
+    shown = []
+    faults = [("reset", STORAGE), ("silent", LISTING), ("corrupted", STORAGE), ("lost", COMMIT), ("drop", FILE)]
+    for kind, path in faults:
+        fault = hub.fault(kind, path, times=FOREVER)
+        for call in (lambda: zoo.pull(REF), published):
+            try:
+                shown.append(str(call()))
+            except ZooError as error:
+                shown.append(everything(error) + repr(error))
+        fault.times = 0
+    shown.append(caplog.text)
+    hub.fault("status", "", status=400, message=f"your token is {hub.token}", times=FOREVER)
+    with pytest.raises(StoreError) as error:
+        zoo.pull("hf://me/other")
+    shown += [everything(error.value), repr(HubStore()), repr(vars(HubStore())), *capfd.readouterr()]
+    assert not [text for text in shown if hub.token in text]
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            assert hub.token.encode() not in path.read_bytes(), path
+
+
+def test_the_live_check_passes_here(hub_server, tmp_path):
+    script = os.path.join(os.path.dirname(__file__), "hub_live.py")
+    environment = hub_server.environment(HOME=tmp_path)
+    done = subprocess.run(
+        [sys.executable, script], env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nothing is left on the Hub" in done.stdout
+    assert hub_server.token not in done.stdout + done.stderr
+    assert not hub_server.repos.repos
