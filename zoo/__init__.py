@@ -41,6 +41,7 @@ _PUBLIC = {
     "push": "zoo.hub",
     "pull": "zoo.hub",
     "load": "zoo.hub",
+    "convert": "zoo.hub.convert.running",
     "list_models": "zoo.registry",
     "list_tricks": "zoo.registry",
     "list_weights": "zoo.catalogue",

@@ -792,6 +792,39 @@ def _with_keras():
 
 
 def _explained(zoo, chosen, model, arguments):
+@app.command()
+def convert(
+    source: Annotated[
+        str, typer.Argument(help="Folder or weight file of a checkpoint, or a reference: hf://timm/resnet50.a1_in1k.")
+    ],
+    format: Annotated[
+        str | None,
+        typer.Option(help="timm, transformers, keras_applications, keras_hub.", show_default="found out"),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option("--out", "-o", metavar="TARGET", help="Where to publish it, as for zoo push.", show_default=False),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="For a weight file alone: the model it is of.", show_default=False)
+    ] = None,
+    argument: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Argument of that model; repeatable.", show_default=False),
+    ] = None,
+    license: Annotated[str | None, typer.Option(help="For --out, where the source names none.")] = None,
+    as_json: options.AsJson = False,
+):
+    """Make a model of a checkpoint of timm, transformers, keras.applications or KerasHub."""
+    from zoo.cli import converting
+
+    arguments = names.settings("--set", argument)
+    if model is not None:
+        names.model(model, arguments)
+    made_with = {"name": model, "arguments": arguments}
+    converting.convert(_with_keras, source, format, out, **made_with, license=license, as_json=as_json)
+
+
     from zoo.factory import build_empty, resolve
 
     builder, variant, _ = resolve(model, arguments)

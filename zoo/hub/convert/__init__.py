@@ -15,7 +15,8 @@ and, for weight files without a repository around them,
 
     FILES                       endings of their names, such as (".h5",)
     read_file(path, name, arguments)  such a file as a `Foreign`; name: of the builder, arguments: those given for it,
-                                both None and {} where the user gave none and the file itself has to tell
+                                None and {} where the user gave none and the file itself has to tell
+    owns(path)                  whether a file with such an ending is of this format, where several formats have it
 
 Nothing of a foreign repository is executed or unpickled: `read` parses JSON, safetensors, and HDF5 through h5py.
 """

@@ -170,6 +170,13 @@ def read(folder, config):
     )
 
 
+def owns(path):
+    """Says whether a weight file holds transformers' tensors, by their names."""
+    from zoo.weights import header
+
+    return any("embeddings.patch_embeddings." in name for name in header(path))
+
+
 def read_file(path, name, arguments):
     """Returns a file of transformers' tensors as a `Foreign`, for the builder and arguments that the user gave."""
     from zoo.weights import load_state
