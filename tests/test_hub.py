@@ -443,10 +443,11 @@ def test_illegal_references_are_refused(bad):
         zoo.pull(bad)
 
 
-def test_the_hub_on_the_network_is_not_pretended():
-    for ref in ("hf://me/probe", "https://example.org/me/probe"):
-        with pytest.raises(InvalidArgument, match="this version of zoo reads and writes folder hubs, not addresses"):
-            zoo.pull(ref)
+def test_addresses_of_pages_are_refused_with_what_to_write_instead():
+    with pytest.raises(InvalidArgument, match="no other addresses.* For a model .* write hf://me/probe"):
+        zoo.pull("https://example.org/me/probe")
+    with pytest.raises(InvalidArgument, match="Write owner/name"):
+        zoo.pull("s3://bucket")
 
 
 def test_unknown_names_get_the_nearest():

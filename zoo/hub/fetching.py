@@ -1,23 +1,21 @@
 """Pulling: a revision becomes a verified local folder, and that a model. Nothing pulled is ever executed."""
 
 import contextlib
-import re
-import shutil
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.cache import cache_folder
 from zoo.catalogue import find_weights
+from zoo.entries import NAME
 from zoo.errors import IntegrityError, InvalidArgument, StoreError, invalid
-from zoo.files import disk, locked, make_folder, open_regular, sha256_of, staged_folder
+from zoo.files import disk, sha256_of
 from zoo.hub import manifest
-from zoo.hub.refs import looks_like_path, parse
+from zoo.hub.pinning import checkpoint_of
+from zoo.hub.pulling import pulled
+from zoo.hub.refs import looks_like_path
 from zoo.hub.sources import BEST, is_run_folder, run_spec
+from zoo.image_size import with_image_size
 from zoo.registry import find_model
-
-_NAMED_WEIGHTS = re.compile(r"[A-Za-z0-9_]+\.[A-Za-z0-9_.-]+")
-
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -47,102 +45,28 @@ class Checkpoint:
         return {"ref": Path(self.ref).name if looks_like_path(self.ref) else self.ref, "sha256": self.sha256}
 
 
-def pull(ref):
+def pull(ref, *, quiet=False):
     """Brings a revision onto this machine and verifies it.
 
     Every file's size and SHA-256 is compared with `config.json`, and `config.json` with the revision, before anything
-    is read further; a copy that is here already is verified again, and fetched again where it was damaged.
+    is read further; a copy that is here already is verified again, and fetched again where it was damaged. A repository
+    of another library on the Hugging Face Hub is converted, see `zoo.convert`. A transfer that broke off, even by a
+    kill, goes on where it stopped. Without network what was pulled before is used, and a warning says so.
 
     Args:
-        ref: "owner/name", "owner/name@revision", or a folder, see `zoo.hub.refs`.
+        ref: "owner/name", "owner/name@revision", "hf://owner/name", or a folder, see `zoo.hub.refs`.
+        quiet: show no progress; none is shown either where nobody watches.
 
     Returns:
         `Path` of the folder, under the cache folder (`ZOO_CACHE`).
 
     Raises:
         UnknownName: the repository or the revision does not exist; the message gives the nearest.
+        InvalidArgument: the repository holds nothing that zoo can read safely.
         IntegrityError: the stored bytes are not what was published; nothing of them is kept.
-        StoreError: the store cannot be read or the cache cannot be written.
+        StoreError: the store cannot be read or refuses, or the cache cannot be written.
     """
-    return _pulled(ref)[0]
-
-
-def _pulled(ref):
-    """Returns `(folder, pinned reference, Manifest)` of a verified revision; two processes do the work once."""
-    reference = parse(ref)
-    store, repo = reference.store, reference.repo
-    commit = store.resolve(repo, reference.revision)
-    where = f"{store.label(repo)}@{commit[:12]}"
-    shelf = make_folder(cache_folder() / "models")
-    folder = shelf / commit
-    pin = commit if store.content_addressed else None
-    found = _verified(folder, pin)  # without the lock, so that a cache that cannot be written serves what it has
-    if found is None:
-        with locked(shelf / f".{commit}.lock"):
-            found = _verified(folder, pin) or _fetch(store, repo, commit, where, folder)
-    return folder, reference.pinned(commit), found
-
-
-def _fetch(store, repo, commit, where, folder):
-    """Fills the folder with the verified files of a commit; a damaged folder is replaced as a whole.
-
-    Returns the `Manifest`.
-    """
-    _remove_leftovers(folder.parent, commit)
-    sizes = store.files(repo, commit)
-    with staged_folder(folder) as stage:
-        target = stage / manifest.CONFIG
-        store.fetch(repo, commit, manifest.CONFIG, target, manifest.MAX_CONFIG_BYTES)
-        config = target.read_bytes()
-        if store.content_addressed and manifest.revision_of(config) != commit:
-            raise IntegrityError(
-                f"{manifest.CONFIG} of {where} was changed: its SHA-256 begins {manifest.revision_of(config)[:12]}, "
-                "and the revision is made of it. Nothing was kept. Ask whoever published it to push it again, or pull "
-                "another revision."
-            )
-        found = manifest.parse(config, where)
-        listed = found.files
-        extra = sorted(set(sizes) - {manifest.CONFIG, *listed})
-        if extra:
-            raise IntegrityError(
-                f"{where} holds files that its {manifest.CONFIG} does not list: {', '.join(extra[:6])}. Nothing was "
-                "kept. Remove them there if you put them there; otherwise ask whoever published it."
-            )
-        for name, expected in listed.items():
-            if name in sizes and sizes[name] != expected[0]:
-                manifest.check_copy(name, sizes[name], "", expected, where)  # before fetching gigabytes in vain
-        for name, expected in listed.items():
-            size, sha256 = store.fetch(repo, commit, name, stage / name, expected[0])
-            manifest.check_copy(name, size, sha256, expected, where)
-    return found
-
-
-def _remove_leftovers(shelf, commit):
-    """Removes what killed pulls of this commit left; the commit's lock is held, other commits' pulls go on."""
-    for path in shelf.glob(f".{commit}.*.zoo-tmp"):
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def _verified(folder, commit):
-    """Returns the `Manifest` of a cached revision, or None where it is absent or not byte for byte as published."""
-    if folder.is_symlink() or not folder.is_dir():
-        return None
-    try:
-        with open_regular(folder / manifest.CONFIG) as file:
-            config = file.read(manifest.MAX_CONFIG_BYTES + 1)
-        if commit is not None and manifest.revision_of(config) != commit:
-            return None
-        found = manifest.parse(config, str(folder))
-        names = {path.name for path in folder.iterdir()}
-        if names != {manifest.CONFIG, *found.files}:
-            return None
-        for name, (size, sha256) in found.files.items():
-            path = folder / name
-            if path.is_symlink() or path.stat().st_size != size or sha256_of(path) != sha256:
-                return None
-    except (OSError, IntegrityError):
-        return None
-    return found
+    return pulled(ref, quiet)[0]
 
 
 def local(ref):
@@ -150,8 +74,12 @@ def local(ref):
     return checkpoint(ref).folder
 
 
-def checkpoint(ref):
+def checkpoint(ref, check=None):
     """Returns the `Checkpoint` of a reference, of a `zoo.Run`, or of the folder of a run.
+
+    Args:
+        ref: one of these.
+        check: of the published weight file, see `zoo.hub.pulling.pulled`.
 
     Raises:
         As `pull`, and:
@@ -161,11 +89,11 @@ def checkpoint(ref):
     if isinstance(folder, (str, Path)) and is_run_folder(Path(folder).expanduser()):
         folder = Path(folder).expanduser()
         return Checkpoint(str(folder), folder, folder / BEST, run_spec(folder), sha256_of(folder / BEST))
-    folder, pinned, found = _pulled(ref)
+    folder, pinned, found = pulled(ref, check=check)
     return Checkpoint(pinned, folder, folder / manifest.WEIGHTS, found.spec, found.files[manifest.WEIGHTS][1])
 
 
-def load(ref, *, num_classes=None, **arguments):
+def load(ref, *, num_classes=None, image_size=None, **arguments):
     """Builds the model of a reference and fills it with its verified weights.
 
     Args:
@@ -173,6 +101,7 @@ def load(ref, *, num_classes=None, **arguments):
             of one, or a `.keras` file (which is read with Keras's safe mode on).
         num_classes: another number of classes than the checkpoint's: the head is new, everything else is loaded, and
             a warning says which weights were not.
+        image_size: pixels, one number or (height, width): `image_shape` with the checkpoint's channels.
         **arguments: other arguments of the builder to change, such as `drop_rate`; `include_top=False` leaves the
             head out. What another `image_shape` resizes, such as the position embeddings of a vision transformer, a
             warning names.
@@ -188,13 +117,13 @@ def load(ref, *, num_classes=None, **arguments):
     if num_classes is not None:
         arguments["num_classes"] = num_classes
     if isinstance(ref, (str, Path)) and str(ref).endswith(".keras"):
-        return _load_keras(Path(ref).expanduser(), arguments)
-    return _filled(resolve_weights(None, ref), arguments)
+        return _load_keras(Path(ref).expanduser(), arguments | ({"image_size": image_size} if image_size else {}))
+    return _filled(resolve_weights(None, ref), arguments, image_size)
 
 
-def load_into(name, weights, arguments):
+def load_into(name, weights, arguments, image_size=None):
     """Returns a model as `load` does, after checking that the weights are those of variant `name`; for `zoo.build`."""
-    return _filled(resolve_weights(name, weights), arguments)
+    return _filled(resolve_weights(name, weights), arguments, image_size)
 
 
 def resolve_weights(name, weights):
@@ -209,13 +138,11 @@ def resolve_weights(name, weights):
         InvalidArgument: they are of another model.
         IntegrityError, StoreError: as `pull`.
     """
-    ref, expected = weights, None
-    if isinstance(weights, str) and _NAMED_WEIGHTS.fullmatch(weights) and not looks_like_path(weights):
+    if isinstance(weights, str) and NAME.fullmatch(weights) and not looks_like_path(weights):
         row = find_weights(weights)
-        ref, expected = f"{row.ref}@{row.revision}", row.model
         _same_variant(name, row.model, weights)  # before anything is fetched
-    found = checkpoint(ref)
-    _same_variant(expected, found.spec.name, weights)
+        return checkpoint_of(row)
+    found = checkpoint(weights)
     _same_variant(name, found.spec.name, weights)
     return found
 
@@ -232,7 +159,7 @@ def _same_variant(name, found, weights):
         )
 
 
-def _filled(found, changes):
+def _filled(found, changes, image_size=None):
     """Builds the model of a checkpoint, some of its arguments changed, and loads its weights."""
     from zoo.factory import build_empty, build_plain
     from zoo.registry import builder_of
@@ -240,6 +167,7 @@ def _filled(found, changes):
     from zoo.weights import first_values, head_layers
 
     spec = found.spec
+    changes = with_image_size(spec.name, changes, image_size, spec.arguments)
     arguments = {**spec.arguments, **jsonable(changes)}
     headed = [given.get("include_top", True) for given in (spec.arguments, arguments)]
     headless = headed == [True, False]

@@ -1,9 +1,14 @@
 """References: what a user writes to mean a published model.
 
-owner/name               the newest revision in the hub, the folder that ZOO_HUB names (by default ~/.zoo/hub)
-owner/name@1f0c9a7       a pinned revision: its 40 digits, or at least the first 7
+owner/name               the newest revision in the hub that ZOO_HUB names; without ZOO_HUB in the folder ~/.zoo/hub,
+                         or, to read, on the Hugging Face Hub where that folder has no such repository
+owner/name@1f0c9a7       a pinned revision: its 40 digits, or at least the first 7, or a tag
+hf://owner/name          the newest revision on the Hugging Face Hub, whatever ZOO_HUB says
+hf://owner/name@v1.0     a tag, a branch or a commit there; 40 digits of a commit always mean the same bytes
 ./folder, ~/x, /x/y      a repository in a folder, wherever it is, or a copied one: config.json and its files
 ./folder@1f0c9a7         the same, pinned
+
+ZOO_HUB is a folder, or `hf://` for the Hugging Face Hub.
 """
 
 import os
@@ -12,18 +17,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.errors import invalid
+from zoo.hub.hugging_face import PREFIX, HubStore
 from zoo.hub.manifest import CONFIG
 from zoo.hub.store import FlatStore, FolderStore
 
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
-_HOW = "Write owner/name, owner/name@revision, or a folder such as ./name."
+_HUB_PART = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
+_HUB_REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/+-]{0,190}")
+_HOW = "Write owner/name, owner/name@revision, hf://owner/name, or a folder such as ./name."
 
 
 @dataclass(frozen=True)
 class Reference:
     """A repository in a store, and a revision or None for the newest."""
 
-    store: FolderStore
+    store: FolderStore | FlatStore | HubStore
     repo: str
     revision: str | None = None
 
@@ -36,8 +44,14 @@ class Reference:
 
 
 def hub_folder():
-    """Returns the hub's folder: the environment variable `ZOO_HUB`, or `~/.zoo/hub`. It need not exist yet."""
-    return Path(os.environ.get("ZOO_HUB") or "~/.zoo/hub").expanduser()
+    """Returns the folder hub: what `ZOO_HUB` names if that is a folder, or `~/.zoo/hub`. It need not exist yet."""
+    named = os.environ.get("ZOO_HUB")
+    return Path("~/.zoo/hub" if not named or _is_hub(named) else named).expanduser()
+
+
+def _is_hub(named):
+    """Says whether ZOO_HUB means the Hugging Face Hub."""
+    return named.rstrip("/") in ("hf:", "hf")
 
 
 def looks_like_path(text):
@@ -46,11 +60,16 @@ def looks_like_path(text):
     return marked or (os.name == "nt" and (text[1:2] == ":" or "\\" in text))
 
 
-def parse(text):
+def parse(text, reading=False):
     """Returns the `Reference` that a text or a path means.
 
     `owner/name` is a repository in the hub; only where the hub has none of this name and there is such a folder is it
     that folder.
+
+    Args:
+        text: the reference.
+        reading: whether it is to be read: only then a bare name may be one of the Hugging Face Hub without ZOO_HUB
+            saying so, and what is pushed by a bare name never leaves the machine unasked.
 
     Raises:
         InvalidArgument: it is not a legal reference.
@@ -59,13 +78,10 @@ def parse(text):
     text = os.fspath(text) if is_path else text
     if not isinstance(text, str) or not text.strip() or any(ord(c) < 32 or ord(c) == 127 for c in text):
         raise invalid("a model's reference must be plain text", text, _HOW)
+    if not is_path and text.startswith(PREFIX):
+        return _on_hub(text)
     if "://" in text:
-        raise invalid(
-            "this version of zoo reads and writes folder hubs, not addresses",
-            text,
-            "Download the repository with the Hub's own tool and give its folder, or write owner/name for a model in "
-            "the folder hub.",
-        )
+        raise invalid("zoo reads and writes hf:// references and folders, no other addresses", text, _instead(text))
     if is_path or looks_like_path(text):
         return _from_path(text)
     name, at, revision = text.partition("@")
@@ -73,12 +89,41 @@ def parse(text):
         raise invalid("a reference ends with '@' but gives no revision", text, _HOW)
     parts = name.split("/")
     legal = len(parts) == 2 and all(_PART.fullmatch(p) and ".." not in p and not p.endswith(".") for p in parts)
+    named = os.environ.get("ZOO_HUB")
+    if legal and named and _is_hub(named):
+        return _on_hub(PREFIX + text)
     store = FolderStore(hub_folder())
     if legal and (store.exists(name) or not _is_repository(Path(name))):
+        if reading and not named and not store.exists(name) and _hub_legal(name):
+            return _on_hub(PREFIX + text, beside=store)
         return Reference(store, name, revision or None)
     if _is_repository(Path(name)) and ".." not in Path(name).parts:
         return _from_path(text)
     raise invalid("not a legal reference to a model", text, _HOW)
+
+
+def _hub_legal(name):
+    parts = name.split("/")
+    return len(parts) == 2 and all(_HUB_PART.fullmatch(p) and ".." not in p and "--" not in p for p in parts)
+
+
+def _on_hub(text, beside=None):
+    """Returns the `Reference` of `hf://owner/name[@revision]`."""
+    name, at, revision = text.removeprefix(PREFIX).partition("@")
+    if not _hub_legal(name):
+        works = "Write hf://owner/name or hf://owner/name@revision, as in hf://timm/resnet50.a1_in1k."
+        raise invalid("not a legal name on the Hugging Face Hub", text, works)
+    if at and (not _HUB_REVISION.fullmatch(revision) or ".." in revision or revision.endswith(("/", ".lock"))):
+        raise invalid("not a legal revision", text, "Write a branch, a tag or a commit after the '@'.")
+    return Reference(HubStore(beside), name, revision or None)
+
+
+def _instead(text):
+    """Returns what to write instead of the address of a page or an API."""
+    parts = [part for part in text.partition("://")[2].split("/") if part][1:3]
+    if len(parts) == 2 and _hub_legal("/".join(parts)):
+        return f"For a model of the Hugging Face Hub write hf://{'/'.join(parts)}."
+    return _HOW
 
 
 def _is_repository(path):
