@@ -21,7 +21,7 @@ _PUBLIC = {
     "list_recipes": "zoo.recipes",
     "train": "zoo.training",
     "ablate": "zoo.ablation",
-    "finetune": "zoo.training",
+    "finetune": "zoo.finetuning",
     "find_learning_rate": "zoo.rate_finding",
     "Run": "zoo.runs",
     "evaluate": "zoo.inference",

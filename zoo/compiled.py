@@ -1,15 +1,18 @@
 """The compiled model: a Functional `keras.Model` whose recipe acts in `fit` and survives saving."""
 
 import functools
+import math
 import warnings
 
 import keras
 import numpy as np
 
+from zoo.adapters import merge
 from zoo.averages import own_buffers
 from zoo.batch_statistics import tiny_batches
 from zoo.data.checks import exclusive, finite, first_bad
-from zoo.errors import DataError, RecipeWarning, invalid
+from zoo.errors import DataError, RecipeWarning, ZooError, invalid
+from zoo.freezing import freeze, thaw
 from zoo.metrics import ClassAccuracy
 from zoo.objectives import Recorder, Step, called_as
 from zoo.optimizers import optimizer_of
@@ -52,6 +55,11 @@ class ZooModel(keras.Model):
     def variables(self):
         return [*super().variables, *states_of(self)]  # which a compiled step on JAX would not hand on otherwise
 
+    def count_params(self):
+        """Returns the number of the model's own weights, without those that a recipe keeps beside it."""
+        beside = {id(w) for layer in self._extras for w in layer.weights}
+        return sum(math.prod(w.shape) for w in self.weights if id(w) not in beside)
+
     @property
     def recipe(self):
         """The `Recipe` the model is compiled with, or None."""
@@ -65,7 +73,13 @@ class ZooModel(keras.Model):
     def compile_recipe(self, chosen, **options):
         """Compiles with a recipe; `options` are those of `keras.Model.compile`, such as `jit_compile`."""
         chosen = recipe(chosen)
-        plan = chosen.plan(self, task=self.zoo_spec.task)
+        thaw(self)  # what the recipe before froze
+        try:
+            plan = chosen.plan(self, task=self.zoo_spec.task)
+        except ZooError:
+            freeze(self._plan.frozen if self._plan else ())  # which is still the one
+            raise
+        freeze(plan.frozen)
         for line in plan.cautions:
             warnings.warn(line, RecipeWarning, stacklevel=3)
         losses = {h.name: _loss(plan, h) for h in plan.heads}
@@ -95,6 +109,7 @@ class ZooModel(keras.Model):
         self._recipe = self._plan = self._recorder = self._made = None
         self._seeds.clear()
         self._extras.clear()
+        thaw(self)
         if getattr(self, "zoo_spec", None):
             self.zoo_spec = self.zoo_spec.but(recipe=None)
         super().compile(*args, **kwargs)
@@ -102,10 +117,12 @@ class ZooModel(keras.Model):
     # Two overrides carry every trick that changes the objective.
 
     def call(self, inputs, training=None, mask=None):
+        adapted = {a.dense: a.adapted for a in self._plan.adapters} if self._plan else {}
         if not (training and self._recorder):
-            return super().call(inputs, training=training, mask=mask)
+            with called_as(adapted):
+                return super().call(inputs, training=training, mask=mask)
         still = {layer: functools.partial(_as_in_inference, layer.call) for layer in self._plan.inference_layers}
-        with called_as(still), self._recorder.recording():
+        with called_as(adapted | still), self._recorder.recording():
             return super().call(inputs, training=training, mask=mask)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
@@ -165,6 +182,7 @@ class ZooModel(keras.Model):
         try:
             return super().fit(x, y, batch_size, epochs, verbose, self._joined(ours, callbacks), **kwargs)
         finally:
+            merge(self)  # what was learned beside the weights is in them from now on
             own_buffers(self)
 
     def complaints(self, batch_size, steps_per_epoch, epochs):

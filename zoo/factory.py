@@ -3,6 +3,7 @@
 import contextlib
 
 from zoo.arguments import checked
+from zoo.image_size import with_image_size
 from zoo.registry import builder_of
 from zoo.spec import Spec, attach, jsonable
 
@@ -58,7 +59,7 @@ def build_empty(name, **arguments):
     return model
 
 
-def build(name, *, recipe=None, weights=None, **arguments):
+def build(name, *, recipe=None, weights=None, image_size=None, **arguments):
     """Builds a model by name.
 
     Args:
@@ -68,6 +69,8 @@ def build(name, *, recipe=None, weights=None, **arguments):
         weights: a registered checkpoint ("resnet20.cifar10"), or a reference to a hub or folder; pinned and
             verified. Another `num_classes` than the checkpoint's keeps the backbone and warns which weights were
             not loaded.
+        image_size: pixels, one number or (height, width): `image_shape` with the channels that the model or the
+            checkpoint has. Position embeddings of another size are resized, and a warning says so.
         **arguments: of the builder; `zoo.info(name).arguments` lists them.
 
     Returns:
@@ -82,7 +85,9 @@ def build(name, *, recipe=None, weights=None, **arguments):
     from zoo import recipes
 
     chosen = None if recipe is None else recipes.recipe(recipe)
-    builder, variant, _ = resolve(name, arguments)
+    builder, variant, complete = resolve(name, arguments)
+    if weights is None:
+        arguments = with_image_size(variant, arguments, image_size, complete)
     if chosen is not None:
         arguments = chosen.builder_arguments(builder, variant, arguments)
     if weights is None:
@@ -92,5 +97,5 @@ def build(name, *, recipe=None, weights=None, **arguments):
     else:
         from zoo.hub import load_into
 
-        model = load_into(variant, weights, arguments)
+        model = load_into(variant, weights, arguments, image_size)
     return model if chosen is None else chosen.compile(model)

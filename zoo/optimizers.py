@@ -106,7 +106,7 @@ class KerasOptimizer:
 
     def state(self, plan):
         """Returns how many numbers the optimizer keeps beside the weights of this model."""
-        return self.slots * sum(math.prod(v.shape) for v in plan.model.trainable_variables)
+        return self.slots * sum(math.prod(v.shape) for v in plan.trained)
 
     def explain(self, plan):
         shown = {

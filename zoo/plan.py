@@ -54,6 +54,11 @@ class Plan:
         watched: layers whose outputs in the plain pass the objectives need.
         bound: function `loss -> loss` that is applied to the finished training loss, or None.
         inference_layers: layers that run as in inference in training steps too.
+        frozen: variables of the model that training leaves as they are, see `zoo.freezing`; no gradient is taken by
+            them, and the optimizer keeps nothing for them.
+        adapters: those `extras` that add to what a layer of the model gives, see `zoo.adapters`.
+        cached: what takes the place of the model and its data where only a part of the model is run, an object of
+            `zoo.probing`, or None.
         extras: built `keras.Layer`s beside the model whose variables a trick trains or keeps; before each loss their
             `in_training` is set to whether it is that of a training step.
         optimizer: function `(learning_rate, **options) -> keras.optimizers.Optimizer`.
@@ -92,6 +97,9 @@ class Plan:
     watched: tuple = ()
     bound: object = None
     inference_layers: tuple = ()
+    frozen: tuple = ()
+    adapters: tuple = ()
+    cached: object = None
     extras: tuple = ()
     optimizer: object = None
     optimizer_options: tuple = ()
@@ -114,6 +122,14 @@ class Plan:
     def adding(self, field, *items):
         """Returns a copy with `items` appended to a tuple field."""
         return self.but(**{field: (*getattr(self, field), *items)})
+
+    @property
+    def trained(self):
+        """The variables that training changes: the model's without the frozen, and those of `extras`."""
+        old = (layer for layer in getattr(self.model, "_extras", ()) if layer not in self.extras)
+        left = {id(v) for v in (*self.frozen, *(v for layer in old for v in layer.weights))}
+        own = {id(v): v for v in self.model.trainable_variables if id(v) not in left}
+        return list((own | {id(v): v for layer in self.extras for v in layer.trainable_variables}).values())
 
     def replaced_in(self, other):
         """Returns the names of what one trick alone can set and that differs in `other`: fields, optimizer options."""

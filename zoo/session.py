@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from zoo import runs
+from zoo.adapters import adapters_of, merged_weights
 from zoo.averages import averaged_weights
 from zoo.batch_statistics import examples_of
 from zoo.data.feed import feed, plain_errors, steps_per_epoch
@@ -37,7 +38,9 @@ class Session:
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
         spec = model.zoo_spec.but(labels=dataset.labels, preprocessing=dataset.preprocessing)
         model.zoo_spec = self.spec = spec
-        self.initial = fingerprint_of(model)
+        # Where only the head is run, on features that were computed before, the model that is kept is still whole.
+        self.whole = model.__dict__.get("zoo_whole", model)
+        self.initial = fingerprint_of(self.whole)
         self.made_with = {"versions": versions(), "hardware": hardware()}
 
     # What decides the result; two runs that agree on it end with the same weights.
@@ -60,7 +63,7 @@ class Session:
             "status": self.status,
             "command": self.command,
             "model": self.spec.to_json(),
-            "parameters": self.model.count_params(),
+            "parameters": self.whole.count_params(),
             "recipe": str(self.recipe),
             "recipe_exact": self.recipe.exact,
             "data": {
@@ -119,7 +122,7 @@ class Session:
         order = {"seed": settings["seed"], "epochs": epochs, "initial_epoch": done}
         order |= {"augment": plan.augment, "balance": plan.balance}
         batches = feed(training, batch_size, **order)
-        words = f"{self.spec.name} ({self.model.count_params():,} weights) on {dataset.name}, {self.recipe}"
+        words = f"{self.spec.name} ({self.whole.count_params():,} weights) on {dataset.name}, {self.recipe}"
         say(self.console, "", words, f", {len(dataset.train):,} examples, seed {settings['seed']}")
         try:
             with plain_errors():
@@ -149,7 +152,9 @@ class Session:
 
     def finish(self):
         """Puts the kept weights into the model, reads the test split, once, and completes the record."""
-        load_weights(self.model, self.folder / BEST)
+        load_weights(self.whole, self.folder / BEST)
+        for adapter in adapters_of(self.model):
+            adapter.reset()  # the weights that were kept hold it
         batch_size = self.settings["batch_size"]
         for name in ("validation", "test"):
             split = getattr(self.dataset, name)
@@ -180,8 +185,8 @@ class Session:
         chooses = task.chooses and self.settings["keep"] != "last"
         if self.best is None or not chooses or _worth(row, task) > _worth(self.best, task):
             self.best = row
-            with averaged_weights(self.model):
-                save_weights(self.model, self.folder / BEST)
+            with averaged_weights(self.model), merged_weights(self.model):
+                save_weights(self.whole, self.folder / BEST)
         state = {"identity": self.identity(), "history": self.history, "best": self.best, "seconds": self.seconds}
         state["started"] = self.started
         tensors = {k: keras.ops.convert_to_numpy(v) for k, v in self.variables().items()}

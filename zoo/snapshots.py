@@ -8,6 +8,7 @@ from pathlib import Path
 
 import keras
 
+from zoo.adapters import merged_weights
 from zoo.compiled import plain
 from zoo.errors import invalid
 from zoo.files import disk, make_folder, sha256_of, write_atomic
@@ -31,7 +32,8 @@ def write_snapshot(model, run_folder, number):
     """
     spec, folder = spec_of(model), make_folder(Path(run_folder) / FOLDER / str(number))
     made = plain(model)
-    files = [save_weights(made, folder / manifest.WEIGHTS)]
+    with merged_weights(model):
+        files = [save_weights(made, folder / manifest.WEIGHTS)]
     for name in manifest.asset_names(spec):
         with disk(Path(run_folder) / name, "read"):
             content = (Path(run_folder) / name).read_bytes()

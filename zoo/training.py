@@ -1,10 +1,8 @@
 """A plan and data become a fitted model and a run folder, which a killed run continues from exactly."""
 
-import contextlib
 import itertools
 import math
 import shlex
-import tempfile
 import warnings
 from pathlib import Path
 
@@ -13,18 +11,17 @@ import keras
 from zoo import runs
 from zoo.compiled import plain
 from zoo.data import load as load_data
-from zoo.data import load_like
 from zoo.data.feed import steps_per_epoch
 from zoo.errors import RecipeWarning, invalid
-from zoo.factory import build, build_plain, resolve
-from zoo.files import check_writable, locked, make_folder, sha256_of
-from zoo.inference import assets_of, check_fit, check_targets, check_task, for_model
+from zoo.factory import build, resolve
+from zoo.files import check_writable, locked, make_folder
+from zoo.inference import check_fit, check_targets, check_task, for_model
+from zoo.progress import console, say
 from zoo.recipes import recipe as read_recipe
 from zoo.scoring import FOLDER as SCORING
 from zoo.session import Session
-from zoo.settings import policy, precision_of, settings_of, whole
-from zoo.spec import Spec, attach, spec_of
-from zoo.weights import head_layers, load_weights, save_weights
+from zoo.settings import policy, settings_of
+from zoo.spec import Spec, spec_of
 
 
 def train(
@@ -93,13 +90,18 @@ def train(
         compiled.__dict__["zoo_assets"] = dataset.assets  # past Keras's tracking; a teacher compares its vocabulary
         check_targets(compiled.plan.heads, dataset)
         folder = out if out is not None else _unused(compiled.zoo_spec.name, dataset.name)
+        opening = [words(compiled)] if (words := getattr(model, "zoo_opening", None)) else []  # of `finetune`
         if dry_run:
-            return _said_before(compiled, dataset, chosen, settings, folder)
+            return "\n".join([*opening, _said_before(compiled, dataset, chosen, settings, folder)])
         make_folder(folder)
         with locked(folder / ".lock", wait_seconds=0):
+            for text in opening:
+                say(console(quiet), text)
             if compiled.plan.subset is not None:
                 part = {"folder": folder / SCORING, "quiet": quiet}
                 dataset = compiled.plan.subset.of(compiled, dataset, chosen, settings, **part)
+            if compiled.plan.cached is not None:
+                compiled, dataset = compiled.plan.cached.of(compiled, dataset, chosen, settings, quiet=quiet)
             for make in callbacks:
                 compiled.watch(make)
             session = Session(compiled, dataset, chosen, settings, folder, quiet=quiet, tensorboard=tensorboard)
@@ -126,72 +128,6 @@ def prepared(model, data, chosen, settings, data_options=None, arguments=None):
     compiled = _compiled(model, dataset, chosen, settings, None, arguments)
     check_targets(compiled.plan.heads, dataset)
     return compiled, dataset
-
-
-def finetune(model, data, *, recipe=None, freeze=False, data_options=None, **options):
-    """Trains a pretrained model on other data: a new head for the data's classes, everything else kept.
-
-    Args:
-        model: a reference, a `Run`, a run folder, or a model whose weights are the start.
-        data: as for `train`; it is read with the model's own preprocessing.
-        recipe: as for `train`; by default "plain".
-        freeze: whether only the new head trains; batch-norm statistics then stay as they are too.
-        **options: the other keyword arguments of `train`.
-
-    Returns:
-        The `Run`; its model names the parent's reference and the hash of its weights.
-
-    Raises:
-        As `train`, and:
-        InvalidArgument, IntegrityError: as `zoo.load`.
-    """
-    chosen = read_recipe(recipe or "plain")
-    precision = precision_of(options.get("mixed_precision"))
-    with _origin(model) as (spec, assets, weights, ref, parent):
-        dataset = for_model(load_like(data, spec.preprocessing, assets, **(data_options or {})), spec)
-        check_task(spec.task, spec.name, dataset)
-        arguments = dict(spec.arguments)
-        if "num_classes" in arguments and isinstance(dataset.labels, tuple):
-            arguments["num_classes"] = _num_classes(spec, dataset)
-        if arguments.get("batch_size"):
-            arguments["batch_size"] = chosen.setting("batch_size", options.get("batch_size"), arguments["batch_size"])
-        with policy({"precision": precision, "deterministic": False}):
-            keras.utils.set_random_seed(whole("seed", options.get("seed", 0)))  # the new head's values come from it
-            fresh = build_plain(spec.name, arguments)
-            chosen.initialise(fresh)
-        head = [v for layer in head_layers(fresh) for v in layer.weights]
-        initial = [keras.ops.convert_to_numpy(v).copy() for v in head]
-        load_weights(fresh, weights, ignore_head=isinstance(dataset.labels, tuple))
-    if spec.labels != dataset.labels and isinstance(dataset.labels, tuple):
-        for variable, value in zip(head, initial, strict=True):
-            variable.assign(value)
-    attach(fresh, spec_of(fresh).but(parent=parent))
-    if 1 not in (spec.arguments.get("num_classes"), arguments.get("num_classes")):
-        attach(fresh, spec_of(fresh).but(heads=spec.heads))  # several sigmoids, or a softmax, that a recipe chose
-    if freeze:
-        heads = head_layers(fresh)
-        for layer in fresh.layers:
-            layer.trainable = layer in heads
-    if ref == parent["ref"] and ref is not None and isinstance(data, (str, Path)):  # it was not shortened
-        words = ["zoo", "finetune", ref, str(data), *(["--freeze"] if freeze else [])]
-        fresh.zoo_command = shlex.join(words + _repeated("--data-option", data_options))
-    return train(fresh, dataset, recipe=chosen, data_options=None, **options)
-
-
-@contextlib.contextmanager
-def _origin(model):
-    """Gives `(spec, assets, path of the weights, reference, parent record)` of what is fine-tuned."""
-    from zoo.hub import checkpoint, resolve_weights
-
-    if isinstance(model, keras.Model):
-        origin = getattr(model, "zoo_origin", None)
-        with tempfile.TemporaryDirectory() as folder:
-            path = save_weights(model, Path(folder) / "weights.safetensors")
-            parent = {"ref": origin.ref if origin else None, "sha256": sha256_of(path)}
-            yield spec_of(model), assets_of(model), path, None, parent
-    else:
-        found = resolve_weights(None, model) if isinstance(model, str) else checkpoint(model)
-        yield found.spec, found.assets(), found.weights, found.ref, found.parent()
 
 
 # Before training
@@ -341,11 +277,6 @@ def _unused(model, data):
     return next(p for p in itertools.chain([base], numbered) if not p.exists())
 
 
-def _num_classes(spec, dataset):
-    classes = len(dataset.labels)
-    return 1 if classes == 2 and spec.arguments.get("num_classes") == 1 else classes
-
-
 def _command(model, data, chosen, settings, data_options, weights, arguments):
     """Returns the command that does the same, or None for what has no name.
 
@@ -354,7 +285,7 @@ def _command(model, data, chosen, settings, data_options, weights, arguments):
     start = getattr(model, "zoo_command", None)  # of `finetune`, which trains a model it has made
     if start is None and isinstance(model, str) and isinstance(data, (str, Path)):
         words = ["zoo", "train", model, str(data), *(["--weights", str(weights)] if weights else [])]
-        start = shlex.join(words + _repeated("--set", arguments) + _repeated("--data-option", data_options))
+        start = shlex.join(words + repeated("--set", arguments) + repeated("--data-option", data_options))
     if start is None:
         return None
     words = ["--recipe", str(chosen)]
@@ -369,6 +300,6 @@ def _command(model, data, chosen, settings, data_options, weights, arguments):
     return f"{start} {shlex.join(words)}"
 
 
-def _repeated(option, rows):
+def repeated(option, rows):
     """Returns the words that give each of some settings to a command."""
     return [word for name, value in sorted((rows or {}).items()) for word in (option, f"{name}={value!r}")]

@@ -340,7 +340,15 @@ def finetune(
     ref: options.Reference,
     data: options.Data,
     recipe: options.RecipeText = None,
-    freeze: Annotated[bool, typer.Option("--freeze", help="Train the new head only.")] = False,
+    freeze: Annotated[
+        bool, typer.Option("--freeze", help="Train the new head only: recipe finetune_head, if none is given.")
+    ] = False,
+    image_size: Annotated[
+        str | None,
+        typer.Option(
+            "--image-size", metavar="N", help="Pixels, 96 or 96x128; resizes position embeddings.", show_default=False
+        ),
+    ] = None,
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
     seed: options.Seed = 0,
@@ -353,22 +361,25 @@ def finetune(
     tensorboard: options.TensorBoard = False,
     data_option: options.DataOption = None,
     skip_bad: options.SkipBad = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and say what would be done.")] = False,
     quiet: options.Quiet = False,
 ):
     """Train a pretrained model on other data.
 
-    The head is new where the classes are, everything else is kept.
+    The head is new where the classes are, everything else is kept. Recipes made for this: finetune_full (the
+    default), finetune_head, finetune_llrd, finetune_lora, linear_probe.
     """
-    data_options = names.data_settings(data_option, skip_bad)
-    names.recipe(recipe)
-    names.data(data, data_options)
-    names.reference(ref)
-    _with_keras().finetune(
+    from zoo.cli import finetuning
+
+    finetuning.finetune(
+        _with_keras,
         ref,
         data,
         recipe=recipe,
         freeze=freeze,
-        data_options=data_options,
+        size=image_size,
+        data_options=names.data_settings(data_option, skip_bad),
+        dry_run=dry_run,
         epochs=epochs,
         batch_size=batch_size,
         seed=seed,
@@ -781,17 +792,6 @@ def pull(
     results.pulled(names.reference(ref), as_json)
 
 
-def _with_keras():
-    """Returns the `zoo` package once Keras is imported, its backend's notices held back."""
-    from zoo.quiet import import_keras
-
-    import_keras()
-    import zoo
-
-    return zoo
-
-
-def _explained(zoo, chosen, model, arguments):
 @app.command()
 def convert(
     source: Annotated[
@@ -825,6 +825,17 @@ def convert(
     converting.convert(_with_keras, source, format, out, **made_with, license=license, as_json=as_json)
 
 
+def _with_keras():
+    """Returns the `zoo` package once Keras is imported, its backend's notices held back."""
+    from zoo.quiet import import_keras
+
+    import_keras()
+    import zoo
+
+    return zoo
+
+
+def _explained(zoo, chosen, model, arguments):
     from zoo.factory import build_empty, resolve
 
     builder, variant, _ = resolve(model, arguments)

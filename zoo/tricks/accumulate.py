@@ -44,5 +44,5 @@ class Accumulate:
         return plan.adding("optimizer_options", ("gradient_accumulation_steps", self.steps)).adding("at_fit", too_few)
 
     def explain(self, plan):
-        count = sum(math.prod(v.shape) for v in plan.model.trainable_variables)
+        count = sum(math.prod(v.shape) for v in plan.trained)
         return f"{self.steps} batches make one step of the optimizer; {count:,} sums of gradients are kept"

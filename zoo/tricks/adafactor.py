@@ -45,6 +45,6 @@ class Adafactor(KerasOptimizer):
     slots = 1
 
     def state(self, plan):
-        shapes = [v.shape for v in plan.model.trainable_variables if len(v.shape) > 1]
+        shapes = [v.shape for v in plan.trained if len(v.shape) > 1]
         rows_and_columns = sum(math.prod(s[:-1]) + math.prod((*s[:-2], s[-1])) for s in shapes)
         return super().state(plan) + rows_and_columns

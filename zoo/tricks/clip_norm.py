@@ -34,6 +34,6 @@ class ClipNorm:
         return plan.adding("optimizer_options", (OPTIONS[self.by], self.norm))
 
     def explain(self, plan):
-        count = len(plan.model.trainable_variables)
+        count = len(plan.trained)
         whose = f"the {count} gradients together are" if self.by == "global" else f"each of the {count} gradients is"
         return f"{whose} shortened to a norm of {self.norm:g} where longer"

@@ -168,7 +168,7 @@ class Lookahead:
         )
 
     def explain(self, plan):
-        count = sum(math.prod(v.shape) for v in plan.model.trainable_variables)
+        count = sum(math.prod(v.shape) for v in plan.trained)
         return (
             f"after every {self.steps} steps the weights go back {1 - self.alpha:.0%} of the way that they went; "
             f"{count:,} slow weights are kept"

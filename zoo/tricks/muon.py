@@ -77,7 +77,7 @@ class Muon(KerasOptimizer):
         if self.exclude_layers is not None:
             excluded = list(self.exclude_layers)
             for pattern in excluded:
-                if not any(re.search(pattern, v.path) for v in plan.model.trainable_variables):
+                if not any(re.search(pattern, v.path) for v in plan.trained):
                     names = [layer.name for layer in plan.model.layers if layer.weights]
                     raise unknown(f"layer with weights in model {plan.name!r}, for muon to exclude,", pattern, names)
         else:
@@ -88,14 +88,14 @@ class Muon(KerasOptimizer):
     def matrices(self, plan):
         """Returns the weights that Muon itself steps."""
         probe = self.makes(1.0, weight_decay=None, **self.arguments(plan))
-        return [v for v in plan.model.trainable_variables if not probe._should_use_adamw(v)]
+        return [v for v in plan.trained if not probe._should_use_adamw(v)]
 
     def state(self, plan):
-        return 2 * _count(plan.model.trainable_variables) - _count(self.matrices(plan))
+        return 2 * _count(plan.trained) - _count(self.matrices(plan))
 
     def explain(self, plan):
         matrices = self.matrices(plan)
-        share = _count(matrices) / _count(plan.model.trainable_variables)
+        share = _count(matrices) / _count(plan.trained)
         split = f"{len(matrices)} matrices, {share:.0%} of the weights, step by Muon, the rest by AdamW"
         return f"{split}; {super().explain(plan)}"
 

@@ -68,7 +68,7 @@ class Sam:
         return plan.but(perturb=perturb)
 
     def explain(self, plan):
-        count = sum(math.prod(v.shape) for v in plan.model.trainable_variables)
+        count = sum(math.prod(v.shape) for v in plan.trained)
         return (
             f"takes each gradient at weights moved by {self.rho:g} (L2 over all {count:,} trainable weights) in the "
             f"direction that hurts the batch most, then steps from where the weights were; about twice the time of a "

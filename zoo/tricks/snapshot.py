@@ -18,6 +18,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from zoo.adapters import merged_weights
+from zoo.compiled import plain
 from zoo.errors import RecipeWarning, invalid
 from zoo.registry import trick
 from zoo.schedules import BoundSchedule
@@ -100,7 +102,8 @@ class SaveCycleEnds(keras.callbacks.Callback):
         if keras.backend.backend() == "jax":
             self.model.jax_state_sync()  # the weights are in the loop's hands
         if self.folder is None:
-            self.model.snapshots.append([np.array(w) for w in self.model.get_weights()])
+            with merged_weights(self.model):
+                self.model.snapshots.append([np.array(w) for w in plain(self.model).get_weights()])
             return
         number = self._ends.index(done) + 1
         write_snapshot(self.model, self.folder, number)

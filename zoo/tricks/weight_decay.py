@@ -39,7 +39,7 @@ class WeightDecay:
         return plan.adding("optimizer_options", ("weight_decay", self.rate)).but(decay_exempt=not self.all)
 
     def explain(self, plan):
-        weights = plan.model.trainable_variables
+        weights = plan.trained
         decaying = [v for v in weights if self.all or len(v.shape) > 1]
         spared = "" if self.all else f"; {len(weights) - len(decaying)} biases and normalisations are spared"
         return (

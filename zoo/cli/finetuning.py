@@ -1,0 +1,38 @@
+"""What `zoo finetune` reads and prints. Nothing here imports Keras until the names are known to be right."""
+
+import re
+
+from zoo.cli import names, screen
+from zoo.errors import invalid
+
+
+def image_size(text):
+    """Returns the pixels that `--image-size` means, "96" or "96x128" (height x width), or None.
+
+    Raises:
+        InvalidArgument: it is neither.
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", text)
+    if not found:
+        raise invalid("--image-size takes pixels", text, "Write --image-size 96, or 96x128 for height x width.")
+    return int(found[1]) if found[2] is None else (int(found[1]), int(found[2]))
+
+
+def finetune(start, ref, data, *, recipe, size, data_options, dry_run, quiet, **options):
+    """Checks the names, fine-tunes, and prints what a dry run would do.
+
+    Args:
+        start: function that imports zoo with Keras and returns it.
+        size: the text of `--image-size`, or None.
+        ref, data, recipe, data_options, dry_run, quiet, **options: of `zoo.finetune`.
+    """
+    pixels = image_size(size)
+    names.recipe(recipe)
+    names.data(data, data_options)
+    names.reference(ref)
+    named = {"recipe": recipe, "image_size": pixels, "data_options": data_options, "dry_run": dry_run, "quiet": quiet}
+    done = start().finetune(ref, data, **named, **options)
+    if dry_run:
+        screen.line(done)
