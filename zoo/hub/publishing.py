@@ -106,7 +106,7 @@ def push(
         _show(found, quiet)
         if dry_run:
             return found
-        with _going_on(found):
+        with _going_on(found), _bars(public, quiet):
             options = {"private": private, "branch": revision, "tag": tag}
             commit, created = store.publish(
                 repo, files, message, **{name: value for name, value in options.items() if value is not None}
@@ -214,6 +214,24 @@ def _going_on(found):
             "command again: if the revision is there it says so, and files that have arrived are not sent again."
         )
         raise
+
+
+@contextlib.contextmanager
+def _bars(public, quiet):
+    """Keeps the Hub's client from drawing its bars of an upload where nobody wants any; else it knows a terminal."""
+    if not (public and quiet):
+        yield
+        return
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    if are_progress_bars_disabled():
+        yield
+        return
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        enable_progress_bars()
 
 
 def _flops(spec):
