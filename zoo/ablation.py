@@ -24,7 +24,7 @@ from zoo.files import check_writable, locked, make_folder
 from zoo.machine import hardware, versions
 from zoo.progress import console
 from zoo.recipes import recipe as read_recipe
-from zoo.settings import settings_of
+from zoo.settings import seeds_of, settings_of
 from zoo.spec import jsonable
 from zoo.training import train
 from zoo.workers import cores
@@ -89,7 +89,7 @@ def ablate(
     if not isinstance(model, str):
         works = "Give its name, and weights= (a run folder or a reference) if it is not to start from nothing."
         raise invalid("every arm of an ablation builds its model anew", type(model).__name__, works)
-    seeds = _seeds(seeds)
+    seeds = seeds_of(seeds)
     arms, comparisons = arms_of(chosen, mode)
     options = {"keep": keep, "mixed_precision": mixed_precision, "jit": jit, "deterministic": deterministic}
     settings = settings_of(chosen, epochs, batch_size, seeds[0], **options)
@@ -159,17 +159,6 @@ def completed(chosen, model, data, arguments, data_options):
 
 
 # Before training
-
-
-def _seeds(seeds):
-    """Returns the seeds as a list."""
-    count = type(seeds) is int
-    found = list(range(seeds)) if count and seeds > 0 else seeds
-    if not isinstance(found, (list, tuple)) or not found or len(set(found)) < len(found):
-        raise invalid("`seeds` must be a positive number of seeds, or a list of different ones", seeds)
-    if any(type(s) is not int or not 0 <= s < 2**32 for s in found):
-        raise invalid(f"each of `seeds` must be a whole number from 0 to {2**32 - 1}", seeds)
-    return list(found)
 
 
 def _jobs(jobs, data, builder, chosen):

@@ -3,23 +3,22 @@
 Source: Izmailov et al., 2018, https://arxiv.org/abs/1803.05407, section 3.2
 """
 
-import functools
 import math
 
 import keras
 import numpy as np
 
 from zoo.averages import put_in
+from zoo.builder_switches import layers_of
 from zoo.errors import invalid
-from zoo.objectives import called_as
+from zoo.objectives import called_as, running
 
 TINY = 8  # examples of a batch below which statistics are warned of
 
 
 def batch_norms(model):
     """Returns the batch-norm layers of a model, nested ones too, in its order."""
-    layers = model._flatten_layers(include_self=False)
-    return [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+    return layers_of(model, keras.layers.BatchNormalization)
 
 
 def tiny_batches(model, batch_size, still=()):
@@ -135,7 +134,7 @@ class _BatchMoments(keras.Model):
 
     def call(self, x):
         mapping = [(v, v.value) for v in self.model.variables]
-        as_in_training = {n: functools.partial(_training, n.call) for n in self.norms}
+        as_in_training = {n: running(n.call, training=True) for n in self.norms}
         momenta = [n.momentum for n in self.norms]
         try:
             for norm in self.norms:
@@ -150,7 +149,3 @@ class _BatchMoments(keras.Model):
         finally:
             for norm, momentum in zip(self.norms, momenta, strict=True):
                 norm.momentum = momentum
-
-
-def _training(call, *args, **kwargs):
-    return call(*args, **(kwargs | {"training": True}))

@@ -1,6 +1,5 @@
 """The compiled model: a Functional `keras.Model` whose recipe acts in `fit` and survives saving."""
 
-import functools
 import math
 import warnings
 
@@ -14,7 +13,7 @@ from zoo.data.checks import exclusive, finite, first_bad
 from zoo.errors import DataError, RecipeWarning, ZooError, invalid
 from zoo.freezing import freeze, thaw
 from zoo.metrics import ClassAccuracy
-from zoo.objectives import Recorder, Step, called_as
+from zoo.objectives import Recorder, Step, called_as, running
 from zoo.optimizers import optimizer_of
 from zoo.recipes import recipe
 from zoo.recurrent_state import states_of
@@ -121,7 +120,7 @@ class ZooModel(keras.Model):
         if not (training and self._recorder):
             with called_as(adapted):
                 return super().call(inputs, training=training, mask=mask)
-        still = {layer: functools.partial(_as_in_inference, layer.call) for layer in self._plan.inference_layers}
+        still = {layer: running(layer.call, training=False) for layer in self._plan.inference_layers}
         with called_as(adapted | still), self._recorder.recording():
             return super().call(inputs, training=training, mask=mask)
 
@@ -288,10 +287,6 @@ def _metrics(head):
     if head.kind in ("softmax", "sigmoid"):
         return [ClassAccuracy(head.kind)]
     return [keras.metrics.MeanAbsoluteError(name="mae")] if head.kind == "regression" else []
-
-
-def _as_in_inference(call, *args, **kwargs):
-    return call(*args, **(kwargs | {"training": False}))
 
 
 class _BindSchedule(keras.callbacks.Callback):

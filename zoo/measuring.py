@@ -5,7 +5,7 @@ import math
 import keras
 import numpy as np
 
-from zoo.plan import heads_of
+from zoo.plan import by_name, heads_of
 from zoo.quiet import no_retracing_notice
 from zoo.recurrent_state import carrying, reset_states
 
@@ -52,9 +52,7 @@ def measure(model, split, batch_size, labels=None):
 def outputs_of(model, x):
     """Returns the outputs of a batch, output name -> float64 array."""
     with no_retracing_notice():
-        found = model.predict_on_batch(x)
-    if not isinstance(found, dict):
-        found = dict(zip(model.output_names, found if isinstance(found, list) else [found], strict=True))
+        found = by_name(model, model.predict_on_batch(x))
     return {name: np.asarray(values, np.float64) for name, values in found.items()}
 
 

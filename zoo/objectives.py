@@ -64,6 +64,11 @@ def called_as(calls):
                 layer.__dict__["call"] = call
 
 
+def running(call, *, training):
+    """Returns the `call` of a layer with its phase settled: that of training, or that of inference."""
+    return lambda *args, **kwargs: call(*args, **(kwargs | {"training": training}))
+
+
 class Step:
     """One training step as an objective sees it: its batch, the plain loss, and more passes through the model.
 
@@ -214,12 +219,10 @@ class Step:
 
 
 def _dense_or_zero(gradient, variable):
-    return ops.zeros(variable.shape, variable.dtype) if gradient is None else ops.stop_gradient(_dense(gradient))
-
-
-def _dense(gradient):
-    """Returns a gradient as a tensor: TensorFlow's for an embedding may name the rows that it touches."""
-    return ops.convert_to_tensor(gradient)
+    if gradient is None:
+        return ops.zeros(variable.shape, variable.dtype)
+    # TensorFlow's gradient by an embedding may name the rows that it touches; this makes it whole.
+    return ops.stop_gradient(ops.convert_to_tensor(gradient))
 
 
 def _scale(values):
@@ -255,30 +258,8 @@ def _gradients_shared(model, loss, values):
 
 
 def gradient_of(function, values):
-    """Returns the gradients of a scalar function of a list of float tensors, as constants.
-
-    Differs by backend, because Keras has no gradient of its own.
-    """
-    backend = keras.backend.backend()
-    if backend == "tensorflow":
-        import tensorflow as tf
-
-        values = [tf.stop_gradient(v) for v in values]
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(values)
-            loss = function(values)
-        found = tape.gradient(loss, values, unconnected_gradients="zero")  # as the other backends give
-        gradients = [tf.convert_to_tensor(g) for g in found]
-    elif backend == "jax":
-        import jax
-
-        gradients = jax.grad(function)([jax.lax.stop_gradient(v) for v in values])
-    else:
-        import torch
-
-        values = [v.detach().requires_grad_(True) for v in values]
-        gradients = torch.autograd.grad(function(values), values, allow_unused=True, materialize_grads=True)
-    return [ops.stop_gradient(g) for g in gradients]
+    """Returns the gradients of a scalar function of a list of float tensors, as constants."""
+    return value_and_gradients(function, values)[1]
 
 
 def value_and_gradients(function, values):
@@ -300,7 +281,8 @@ def value_and_gradients(function, values):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)
             value = function(values)
-        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(value, values)]
+        found = tape.gradient(value, values, unconnected_gradients="zero")  # as the other backends give
+        gradients = [tf.convert_to_tensor(g) for g in found]
     elif backend == "jax":
         import jax
 
@@ -310,7 +292,8 @@ def value_and_gradients(function, values):
 
         values = [v.detach().requires_grad_(True) for v in values]
         value = function(values)
-        gradients = torch.autograd.grad(value, values, retain_graph=True)
+        zeros = {"allow_unused": True, "materialize_grads": True}
+        gradients = torch.autograd.grad(value, values, retain_graph=True, **zeros)
     return value, [ops.stop_gradient(g) for g in gradients]
 
 

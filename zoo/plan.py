@@ -205,6 +205,14 @@ def start(model, task=None):
     return plan
 
 
+def by_name(model, outputs):
+    """Returns what a call of a model gave, or anything of that structure, as a dict, output name -> its part."""
+    if isinstance(outputs, dict):
+        return outputs
+    listed = outputs if isinstance(outputs, (list, tuple)) else [outputs]
+    return dict(zip(model.output_names, listed, strict=True))
+
+
 def heads_of(model, task=None):
     """Returns one `Head` per output of a model, as its builder declared them; undeclared ones are classifiers.
 

@@ -39,6 +39,17 @@ def whole(name, value):
     return value
 
 
+def seeds_of(seeds):
+    """Returns seeds as a list; a number stands for so many, from 0 on, or raises `InvalidArgument`."""
+    count = type(seeds) is int
+    found = list(range(seeds)) if count and seeds > 0 else seeds
+    if not isinstance(found, (list, tuple, range)) or not found or len(set(found)) < len(found):
+        raise invalid("`seeds` must be a positive number of seeds, or a list of different ones", seeds)
+    if any(type(s) is not int or not 0 <= s < 2**32 for s in found):
+        raise invalid(f"each of `seeds` must be a whole number from 0 to {2**32 - 1}", seeds)
+    return list(found)
+
+
 def _one_of(name, value, known):
     if value not in known:
         raise unknown(f"value of `{name}`", value, known)

@@ -15,7 +15,7 @@ from zoo.paired import paired
 from zoo.plan import heads_of
 from zoo.recipes import recipe as read_recipe
 from zoo.scoring import TRICK, ScoreKeeper, check, chosen, kept_scores, scoring_recipe
-from zoo.settings import BATCH_SIZE, EPOCHS, whole
+from zoo.settings import BATCH_SIZE, EPOCHS, seeds_of
 from zoo.spec import spec_of
 from zoo.training import train
 
@@ -79,9 +79,7 @@ def support_vectors(
         raise invalid(f"the recipe has the trick {TRICK} already", str(chosen_recipe), "Leave it out here.")
     if budget not in BUDGETS:
         raise invalid("`budget` must be 'epochs' or 'steps'", budget)
-    seeds = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
-    if not seeds or len({whole("seed", seed) for seed in seeds}) != len(seeds):
-        raise invalid("`seeds` must be a positive number, or different whole numbers", seeds)
+    seeds = seeds_of(seeds)
     name, dataset = _read(model, data, data_options)
     out = make_folder(out if out is not None else Path("runs") / f"{name}.{dataset.name}.support_vectors")
     setting = chosen_recipe.setting

@@ -4,7 +4,7 @@ import numpy as np
 from keras import ops
 
 from zoo.errors import InvalidArgument, invalid
-from zoo.plan import heads_of
+from zoo.plan import by_name, heads_of
 from zoo.recurrent_state import states_of
 from zoo.spec import Spec, spec_of
 
@@ -173,8 +173,8 @@ class Teacher:
         x = step.x
         if self._affine is not None:
             x = ops.cast(x, "float32") * self._affine[0] + self._affine[1]
-        said = _by_name(self.model, self.model(x, training=False))
-        answers = _by_name(step.model, step.logits)
+        said = by_name(self.model, self.model(x, training=False))
+        answers = by_name(step.model, step.logits)
         total = 0.0
         for head, other, order in self._pairs:
             theirs = ops.stop_gradient(said[other.name])
@@ -215,10 +215,3 @@ def _affine(declared, channels):
     """Returns scale, mean and standard deviation by channel of an image declaration."""
     mean, std = declared.get("mean") or [0.0] * channels, declared.get("std") or [1.0] * channels
     return declared.get("scale", 1.0), np.array(mean, "float64"), np.array(std, "float64")
-
-
-def _by_name(model, outputs):
-    if isinstance(outputs, dict):
-        return outputs
-    listed = outputs if isinstance(outputs, (list, tuple)) else [outputs]
-    return dict(zip(model.output_names, listed, strict=True))

@@ -21,6 +21,7 @@ from keras import ops
 from zoo.attacks import gradient_scale
 from zoo.errors import invalid
 from zoo.objectives import differentiable_gradients, floating
+from zoo.plan import by_name
 from zoo.registry import trick
 
 CLASSES = ("softmax", "sigmoid")
@@ -80,9 +81,7 @@ class Irrelevance:
         return loss + self.weight * ops.cast(ops.sum(ops.square(masked)) / count, loss.dtype)
 
     def _log_probabilities(self, outputs, model):
-        if not isinstance(outputs, dict):
-            outputs = outputs if isinstance(outputs, (list, tuple)) else [outputs]
-            outputs = dict(zip(model.output_names, outputs, strict=True))
+        outputs = by_name(model, outputs)
         return sum(sum_of_log_probabilities(head.kind, outputs[head.name]) for head in self.heads)
 
 
