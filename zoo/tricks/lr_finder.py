@@ -23,6 +23,9 @@ from zoo.errors import invalid
 from zoo.rate_finding import FEWEST, PICTURE, RateSearch, draw_rates, found_rates
 from zoo.registry import trick
 from zoo.schedules import BoundSchedule
+from zoo.weights import load_state, save_state
+
+KEPT = "lr_finder.safetensors"  # in a run's folder until the test has ended
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -45,14 +48,19 @@ class ExponentialRise(BoundSchedule):
 class RecordLosses(keras.callbacks.Callback):
     """Records the loss of each step beside its rate, ends `fit` when it diverges, and puts the weights back.
 
-    Afterwards `found` is a `zoo.rate_finding.RatesFound`, which is in `model.rates_found` too.
+    Afterwards `found` is a `zoo.rate_finding.RatesFound`, which is in `model.rates_found` too. In a run, a file keeps
+    losses and first weights until then, for a resumed `fit` to go on with.
     """
 
     folder, say = None, None  # set by `zoo.train`
 
     def __init__(self):
         super().__init__()
-        self.found = None
+        self.found, self._kept = None, {}
+
+    def restore(self, history):
+        """Reads what a stopped run has recorded."""
+        self._kept, _ = load_state(self.folder / KEPT)
 
     def on_train_begin(self, logs=None):
         steps = self.params["epochs"] * (self.params["steps"] or FEWEST)  # the schedule refuses what is not known
@@ -61,11 +69,18 @@ class RecordLosses(keras.callbacks.Callback):
             raise invalid(f"lr_finder needs at least {FEWEST} steps, one for each rate", steps, works)
         self._search = RateSearch()
         self._before = values_of([*self.model.variables, *self.model.optimizer.variables])
+        if self._kept:
+            named = ((v, f"{i:05d}") for i, (v, _) in enumerate(self._before))
+            self._before = [(v, self._kept[name]) for v, name in named if name in self._kept]  # slots came later
 
     def on_epoch_begin(self, epoch, logs=None):
         epochs, steps = self.params["epochs"], self.params["steps"]
         self._done, self._last = epoch * steps, epoch + 1 == epochs
         self._seen, self._mean = 0, 0.0
+        if self._kept:
+            for pair in zip(self._kept["rates"][: self._done], self._kept["losses"][: self._done], strict=True):
+                self._search.add(*map(float, pair))
+            self._kept = {}
         start = int(ops.convert_to_numpy(self.model.schedule.horizon)[0])
         rates = self.model.schedule(ops.arange(start, start + epochs * steps, dtype="int32"))
         self._rates = np.asarray(ops.convert_to_numpy(rates), np.float64)
@@ -77,6 +92,9 @@ class RecordLosses(keras.callbacks.Callback):
         self._seen, self._mean = seen, mean
         if self._search.add(self._rates[self._done + batch], loss):
             self.model.stop_training = True
+        if self.folder is not None and seen == self.params["steps"]:
+            recorded = {"rates": np.array(self._search.rates), "losses": np.array(self._search.losses)}
+            save_state(self.folder / KEPT, {f"{i:05d}": v for i, (_, v) in enumerate(self._before)} | recorded)
 
     def on_test_begin(self, logs=None):
         self._put_back()
@@ -88,6 +106,7 @@ class RecordLosses(keras.callbacks.Callback):
         self.model.__dict__["rates_found"] = self.found = found_rates(self._search)
         if self.folder is not None:
             draw_rates(self.found, self.folder / PICTURE, title=f"{self.model.name}, {self.model.recipe}")
+            (self.folder / KEPT).unlink(missing_ok=True)
             self.say(str(self.found))
         elif self.params.get("verbose"):
             print(self.found)
