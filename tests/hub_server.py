@@ -88,6 +88,7 @@ class HubServer:
             self.other_token: {"name": "stranger", "orgs": [], "role": "write"},
         }
         self.home = None  # HF_HOME of `environment`
+        self.proxied = []  # the hosts that were asked for through this server as a proxy
         self.page_size = 1000  # rows of a listing in one answer
         self.part_size = None  # bytes of one part of an upload; None: every upload in one piece
 
@@ -190,10 +191,16 @@ class Handler(BaseHTTPRequestHandler):
         """Nothing is printed; `HubServer.log` has it."""
 
     def _serve(self):
+        self.where = self.server.where
+        if self.path.startswith("http://"):  # as to a proxy, which this server then is to itself
+            _, _, host, *rest = self.path.split("/", 3)
+            self.path = f"/{''.join(rest)}"
+            self.where = "storage" if self.hub.storage_url.endswith(host) else "hub"
+            self.hub.proxied.append(host)
         raw_path, _, query = self.path.partition("?")
         self.query = {name: values[-1] for name, values in parse_qs(query).items()}
         user = self.hub.tokens.get(self._token() or "")
-        self.seen = Seen(self.command, self.path, self.server.where, user and user["name"], self.headers.get("Range"))
+        self.seen = Seen(self.command, self.path, self.where, user and user["name"], self.headers.get("Range"))
         self.hub.log.append(self.seen)
         self.active = self.hub.faults.take(self.command, self.path)
         kind = self.active and self.active.kind
@@ -233,7 +240,7 @@ class Handler(BaseHTTPRequestHandler):
     def _routed(self, path):
         for methods, pattern, where, function in ROUTES:
             found = pattern.fullmatch(path)
-            if found and self.command in methods and where == self.server.where:
+            if found and self.command in methods and where == self.where:
                 values = {name: value and unquote(value) for name, value in found.groupdict().items()}
                 try:
                     with self.hub.lock:
