@@ -7,7 +7,9 @@ import zlib
 import keras
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
+import zoo
 from zoo.errors import InvalidArgument
 from zoo.factory import build_empty
 from zoo.hub.convert import keras_applications, timm
@@ -34,19 +36,39 @@ def predict(model, images):
     return keras.ops.convert_to_numpy(model(keras.ops.convert_to_tensor(images), training=False))
 
 
+TRANSFORMERS = {
+    "model_type": "vit",
+    "architectures": ["ViTForImageClassification"],
+    "hidden_size": 192,
+    "num_attention_heads": 3,
+    "intermediate_size": 768,
+    "id2label": {str(i): f"class {i}" for i in range(10)},
+}
+
+
 @pytest.mark.data
 @pytest.mark.parametrize(
-    ("file", "name"),
-    [("vit_tiny_patch16_224", "vit_tiny"), ("resnet50", "resnet50"), ("inception_v3", "inception_v3")],
-    ids=["vit_tiny", "resnet50", "inception_v3"],
+    ("file", "config", "name"),
+    [
+        ("vit_tiny_patch16_224", {"architecture": "vit_tiny_patch16_224"}, "vit_tiny"),
+        ("resnet50", {"architecture": "resnet50"}, "resnet50"),
+        ("inception_v3", {"architecture": "inception_v3"}, "inception_v3"),
+        ("legacy_xception", {"architecture": "legacy_xception"}, "xception"),
+        ("transformers_vit_tiny", TRANSFORMERS, "vit_tiny"),
+    ],
+    ids=["vit_tiny", "resnet50", "inception_v3", "legacy_xception", "transformers"],
 )
-def test_timm_logits(zoo_golden, file, name):
+def test_converted_logits(zoo_golden, tmp_path, file, config, name):
+    """A repository with these tensors, converted as a whole, gives the logits that the other library computed."""
     golden = json.loads((zoo_golden / f"{file}.json").read_text("utf-8"))
-    model = build_empty(name, num_classes=10)
-    trainable = sum(math.prod(w.shape) for w in model.trainable_variables)
-    assert trainable == golden["parameters"]
-    timm.load(model, {n: golden_tensor(n, shape) for n, shape in golden["tensors"].items()})
     shape, seed = golden["input"]["shape_nchw"], golden["input"]["seed"]
+    if "architecture" in config:
+        config = config | {"num_classes": 10, "pretrained_cfg": {"input_size": shape[1:], "license": "apache-2.0"}}
+    (tmp_path / "config.json").write_text(json.dumps(config), "utf-8")
+    save_file({n: golden_tensor(n, s) for n, s in golden["tensors"].items()}, tmp_path / "model.safetensors")
+    model = zoo.convert(tmp_path)
+    assert model.zoo_spec.name == name
+    assert sum(math.prod(w.shape) for w in model.trainable_variables) == golden["parameters"]
     images = np.random.default_rng(seed).standard_normal(shape).astype("float32").transpose(0, 2, 3, 1)
     worst = np.abs(predict(model, images) - np.array(golden["logits"])).max()
     print(f"{file}: {worst:.2e}, float32_error {golden['float32_error']:.2e}")
