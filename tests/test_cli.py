@@ -153,7 +153,7 @@ def test_json_has_every_row(capsys):
     assert [row["name"] for row in as_json(capsys, "tricks")] == [row.name for row in zoo.list_tricks()]
     assert [row["name"] for row in as_json(capsys, "recipes")] == [row.name for row in list_recipes()]
     assert [row["name"] for row in as_json(capsys, "datasets")] == [row.name for row in dataset_rows()]
-    assert as_json(capsys, "weights") == [row.name for row in zoo.list_weights()]
+    assert [row["name"] for row in as_json(capsys, "weights")] == [row.name for row in zoo.list_weights()]
 
 
 def test_json_of_a_model_is_its_row(capsys):

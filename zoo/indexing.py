@@ -69,20 +69,20 @@ def weights(path=WEIGHTS):
     for group in tomllib.loads(Path(path).read_text("utf-8"))["group"]:
         for name, line in group["weights"].items():
             said = group | group.get("tags", {}).get(name.partition(".")[2], {}) | line
-            arguments = dict(said.get("arguments", {}))
-            if "image_size" in said:
-                arguments["image_shape"] = [said["image_size"], said["image_size"], 3]
-            if "patch_size" in said:
-                arguments["patch_size"] = said["patch_size"]
+            arguments, size = dict(said.get("arguments", {})), said["image_size"]
+            if "patch_size" in said:  # a vision transformer's weights have the shape of the grid of patches
+                arguments |= {"patch_size": said["patch_size"], "image_shape": [size, size, 3]}
             built = json.dumps([said["model"], arguments], sort_keys=True)
             if built not in counts:
                 counts[built] = factory.build_empty(said["model"], **arguments).count_params()
             metrics = {figure: said[figure] for figure in ("accuracy", "top_5_accuracy") if figure in said}
             kept = {field: said[field] for field in entries.FIELDS if field in said}
             kept |= {"ref": said["ref"].format(name=name), "arguments": arguments, "parameters": counts[built]}
+            if metrics:
+                kept |= {"metrics": metrics, "dataset": f"{said['dataset']}, {size} x {size} pixels"}
             if name in found:
                 raise ValueError(f"{path} has two entries named {name!r}")
-            found[name] = dict(sorted((kept | ({"metrics": metrics} if metrics else {})).items()))
+            found[name] = dict(sorted(kept.items()))
             entries.checked_entry(name, found[name], str(path))
     return found
 

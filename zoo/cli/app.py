@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from zoo import __version__
-from zoo.cli import names, options, screen
+from zoo.cli import caching, names, options, registering, screen
 from zoo.errors import invalid, unknown
 
 
@@ -28,6 +28,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # its panels leave a terminal of 80 columns a dozen for the text
 )
+
+
+app.add_typer(registering.app, name="registry", cls=Commands)
 
 
 def reworded(error):
@@ -69,12 +72,13 @@ def start(
 def list_models(
     pattern: options.Pattern = "*",
     task: Annotated[str | None, typer.Option(help="Only models for this task.")] = None,
+    weights: Annotated[bool, typer.Option("--weights", help="List published weights instead.")] = False,
     as_json: options.AsJson = False,
 ):
-    """List models."""
+    """List models, or with --weights published weights."""
     from zoo.cli import show
 
-    show.models(pattern, task, as_json)
+    registering.listed(pattern, task, as_json) if weights else show.models(pattern, task, as_json)
 
 
 @app.command()
@@ -180,9 +184,7 @@ def weights(
     as_json: options.AsJson = False,
 ):
     """List published weights."""
-    from zoo.cli import show
-
-    show.weights(pattern, task, as_json)
+    registering.listed(pattern, task, as_json)
 
 
 @app.command()
@@ -733,6 +735,8 @@ def export_word2vec(
 
 
 # Sharing
+
+app.add_typer(caching.app, name="cache")
 
 
 @app.command()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import zoo
 from zoo.cards import card_of
-from zoo.catalogue import list_weights
-from zoo.cli import names, screen
+from zoo.catalogue import catalogue, near
+from zoo.cli import names, registering, screen
 from zoo.cli.screen import Column
 from zoo.errors import UnknownName, unknown
 from zoo.recipes import list_recipes
@@ -23,7 +23,8 @@ _FILES = (
 )
 
 
-def _json(row, **more):
+def as_values(row, **more):
+    """Returns a row as JSON values."""
     return jsonable({**more, **dataclasses.asdict(row)})
 
 
@@ -51,7 +52,7 @@ def models(pattern, task, as_json):
     every = list_models(task=task)
     found = [row for row in every if row.family == pattern] or _matching(every, pattern, "model")
     if as_json:
-        screen.as_json([_json(row) for row in found])
+        screen.asas_values([as_values(row) for row in found])
         return
     columns = (
         Column("name"),
@@ -78,7 +79,7 @@ def tricks(pattern, stage, as_json):
     """Prints the tricks whose name matches a pattern, in the order in which they apply."""
     found = _matching(list_tricks(stage=stage), pattern, "trick")
     if as_json:
-        screen.as_json([_json(row) for row in found])
+        screen.asas_values([as_values(row) for row in found])
         return
     columns = Column("name"), Column("stage"), Column("what it does", fold=True), Column("paper", fold=True)
     rows = [
@@ -92,7 +93,7 @@ def recipes(pattern, task, as_json):
     """Prints the named recipes whose name matches a pattern."""
     found = _matching(list_recipes(task=task), pattern, "recipe")
     if as_json:
-        screen.as_json([_json(row) for row in found])
+        screen.asas_values([as_values(row) for row in found])
         return
     columns = Column("name"), Column("model"), Column("data"), Column("tricks", fold=True)
     rows = [
@@ -108,7 +109,7 @@ def datasets(pattern, task, as_json):
         raise unknown("task", task, {row.task for row in every})
     found = _matching([row for row in every if task in (None, row.task)], pattern, "data set")
     if as_json:
-        screen.as_json([_json(row) for row in found])
+        screen.asas_values([as_values(row) for row in found])
         return
     columns = Column("name"), Column("task"), Column("summary", fold=True)
     screen.table(columns, [(row.name, row.task, row.summary) for row in found])
@@ -122,16 +123,6 @@ def zoo_datasets():
     from zoo.data import names as rows
 
     return rows()
-
-
-def weights(pattern, task, as_json):
-    """Prints the published checkpoints whose name matches a pattern."""
-    found = _matching(list_weights(task=task), pattern, "weights")
-    if as_json:
-        screen.as_json([_json(row) for row in found])
-        return
-    columns = Column("name"), Column("reference", fold=True), Column("licence"), Column("summary", fold=True)
-    screen.table(columns, [(row.name, row.ref, row.license or "-", row.summary) for row in found])
 
 
 # One thing
@@ -155,18 +146,18 @@ def info(name, as_json):
         data = {row.name: row for row in zoo_datasets()}
         if name in data:
             return _one("data set", _dataset, data[name], as_json)
-        rows = (*list_models(), *list_tricks(), *list_recipes(), *list_weights(), *data.values())
-        known = {r.name for r in rows} | {r.family for r in list_models()}
+        rows = (*list_models(), *list_tricks(), *list_recipes(), *data.values())
+        known = {r.name for r in rows} | {r.family for r in list_models()} | {*near(name, catalogue().entries)}
         raise unknown("model, trick, recipe, data set or weights", name, known, see="zoo list") from error
     if isinstance(row, ModelRow):
         return _model(row, as_json)
-    shown = {TrickRow: ("trick", _trick), WeightsRow: ("weights", _weights)}
+    shown = {TrickRow: ("trick", _trick), WeightsRow: ("weights", registering.page)}
     return _one(*shown.get(type(row), ("recipe", _recipe)), row, as_json)
 
 
 def _one(kind, printed, row, as_json):
     """Prints a row as JSON, or as a page by the function `printed`."""
-    return screen.as_json(_json(row, kind=kind)) if as_json else printed(row)
+    return screen.asas_values(as_values(row, kind=kind)) if as_json else printed(row)
 
 
 def page(name, kind, summary, facts):
@@ -195,9 +186,9 @@ def _papers(card, row):
 def _model(row, as_json):
     variants = [r.name for r in list_models() if r.family == row.family]
     used_by = [r.name for r in list_recipes() if r.settings.get("model") in (row.name, row.default and row.family)]
-    weights = [w.name for w in list_weights() if w.model == row.name]
+    weights = [w for w, entry in catalogue().entries.items() if entry["model"] == row.name]
     if as_json:
-        screen.as_json(_json(row, kind="model", variants=variants, recipes=used_by, weights=weights))
+        screen.asas_values(as_values(row, kind="model", variants=variants, recipes=used_by, weights=weights))
         return
     card = card_of("models", row.name)
     exact = functools.partial("{:,}".format)
@@ -216,7 +207,7 @@ def _model(row, as_json):
             ("licence", f"{row.license} (of the code)"),
             ("variants", ", ".join(variants)),
             ("recipes", ", ".join(used_by) or None),
-            ("weights", ", ".join(weights) or None),
+            ("weights", _some(weights, f"zoo list --weights {row.name}")),
         ],
     )
     _blocks(row)
@@ -270,6 +261,12 @@ def _trick(row):
     _section("arguments", row.arguments)
 
 
+def _some(names, command):
+    """Returns the first of many names and the command that lists all of them, or None where there are none."""
+    more = f" and {len(names) - 4} more ({command})" if len(names) > 4 else ""
+    return ", ".join(names[:4]) + more or None
+
+
 def _recipe(row):
     page(
         row.name,
@@ -279,16 +276,6 @@ def _recipe(row):
     )
     _section("settings", row.settings)
     _section("result", row.result)
-
-
-def _weights(row):
-    page(
-        row.name,
-        f"weights of {row.model} for {row.task}",
-        row.summary,
-        [("reference", row.ref), ("revision", row.revision), ("licence", row.license)],
-    )
-    _section("metrics", row.metrics)
 
 
 def _dataset(row):
@@ -301,8 +288,8 @@ def _expression(text, as_json):
     terms, _ = names.recipe(text)
     rows = {row.name: row for row in (*list_recipes(), *list_tricks())}
     if as_json:
-        parts = [{"sign": sign, "name": n, "given": given, **_json(rows[n])} for sign, n, given in terms]
-        screen.as_json({"kind": "expression", "expression": text, "terms": parts})
+        parts = [{"sign": sign, "name": n, "given": given, **as_values(rows[n])} for sign, n, given in terms]
+        screen.asas_values({"kind": "expression", "expression": text, "terms": parts})
         return
     for number, (sign, name, given) in enumerate(terms):
         row = rows[name]

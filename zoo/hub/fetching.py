@@ -17,6 +17,7 @@ from zoo.hub.sources import BEST, is_run_folder, run_spec
 from zoo.image_size import with_image_size
 from zoo.registry import find_model
 
+
 @dataclass(frozen=True)
 class Checkpoint:
     """Verified weights on this machine, and what they are.
