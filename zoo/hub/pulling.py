@@ -40,7 +40,9 @@ def pulled(ref, quiet=False, check=None):
         with locked(models / f".{key}.lock"):
             found = _kept(store, repo, commit) or _fetched(store, repo, commit, models / key, check)
     check(published_hash(found[1], reference.pinned(commit)))
-    if not store.content_addressed:
+    if store.content_addressed:
+        shelf.record_name(store, repo, commit)
+    else:
         shelf.remember(store, repo, reference.revision, commit)
     folder, listed = found
     shelf.used(folder)
@@ -178,8 +180,8 @@ def _from_hub(store, repo, commit, where, sizes, folder, incoming, check):
     for path in incoming.iterdir():
         if path.name not in (manifest.CONFIG, *found.files):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    replace_folder(incoming, folder)
     shelf.record(store, repo, commit, folder, config, card)
+    replace_folder(incoming, folder)
     return folder, found
 
 

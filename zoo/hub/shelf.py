@@ -7,8 +7,8 @@
     known/<name of the folder without the format>   JSON: the folder, and the hash of its config.json
     known/<owner>--<name>--@<revision>              JSON: the commit that a branch or tag meant, and when
 
-A mirror's names begin with its host. A file in `known` is written after the folder is whole, and a folder that none
-names is fetched again; so nothing here is ever half-visible.
+A mirror's names begin with its host. A folder of the Hugging Face Hub without its file in `known`, or that is not what
+that file says, is fetched again.
 """
 
 import contextlib
@@ -82,7 +82,10 @@ def read_known(name):
 
 
 def _write_known(name, value):
-    write_json(make_folder(known()) / f"{name}.json", value)
+    folder = make_folder(known())
+    for path in folder.glob(f".{name[:60]}*.zoo-tmp"):  # of a killed writer of this file
+        path.unlink(missing_ok=True)
+    write_json(folder / f"{name}.json", value)
 
 
 def record(store, repo, commit, folder, config, card=None, version=None):
@@ -100,6 +103,13 @@ def record(store, repo, commit, folder, config, card=None, version=None):
     """
     found = {"ref": f"{store.label(repo)}@{commit}", "folder": folder.name, "config": manifest.revision_of(config)}
     _write_known(f"{store.key(repo)}{commit}", found | {"card": card, "version": version})
+
+
+def record_name(store, repo, commit):
+    """Records what a user calls a kept revision of a folder hub, for lists; a cache may be read only."""
+    if read_known(commit) is None:
+        with contextlib.suppress(StoreError):
+            _write_known(commit, {"ref": f"{store.label(repo)}@{commit}", "folder": commit, "config": commit})
 
 
 def recorded(store, repo, commit):
