@@ -150,6 +150,7 @@ def test_limitations_follow_from_the_record():
     assert "validation part chose the epoch" in lines
     assert "a share of 100 examples, so its standard error is 4 percentage points" in lines  # sqrt(.8 * .2 / 100)
     assert "not deterministic" not in lines
+    assert "standard error" not in section(written(SPEC.but(labels=None, task="text_generation")), "Limitations")
     changed = {**RECORD, "deterministic": False, "keep": "last", "metrics": {"validation": {"accuracy": 0.5}}}
     lines = section(written(record={**changed, "status": "interrupted"}), "Limitations")
     assert "its status is `interrupted`" in lines
@@ -233,7 +234,7 @@ def test_a_parent_on_the_hub_is_the_base_model():
     assert parsed(tuned)[0].data.base_model == "timm/resnet18.a1_in1k"
     assert parsed(tuned)[1]["base_model_relation"] == "finetune"
     assert "- Started from: `hf://timm/resnet18.a1_in1k@aaaa" in tuned
-    assert "their data, faults and licence matter here too" in section(tuned, "Limitations")
+    assert "the data, faults and licence of those weights matter here too" in section(tuned, "Limitations")
     converted = parsed(written(SPEC.but(parent=parent), None))[1]
     assert converted["base_model"] == "timm/resnet18.a1_in1k"
     assert "base_model_relation" not in converted  # nothing says that anything was trained
@@ -355,6 +356,20 @@ def test_a_card_for_timm():
     use = section(text, "Use")
     assert use.index("timm.create_model") < use.index('zoo.load("hf://me/pets")')
     assert "run.json" not in text
+
+
+def test_a_model_without_preprocessing_is_not_said_to_read_files():
+    use = section(written(SPEC.but(preprocessing=None)), "Use")
+    assert "outputs = model.predict(x)" in use
+    assert "zoo.predict" not in use
+    assert "- `plain`: The task's standard loss" in section(written(SPEC.but(recipe="plain")), "Recipe")
+
+
+def test_addresses_stay_whole():
+    source = "See https://ai.stanford.edu/~amaas/a_b_c/x_y.html. ~~No~~ _italics_ *here*, __init__"
+    text = written(record={**RECORD, "data": {"name": "a_b", "source": source}})
+    assert "- Data: a_b\n" in text
+    assert r"See https://ai.stanford.edu/~amaas/a_b_c/x_y.html. \~\~No\~\~ \_italics\_ \*here\*, \_\_init\_\_" in text
 
 
 def test_the_builder_need_not_be_around():

@@ -193,6 +193,10 @@ def test_what_cannot_be_is_refused_before_any_work(hub_server, monkeypatch):
         ),
         ("me/probe", {"revision": "dev"}, "`revision` is for the Hugging Face Hub"),
         ("me/probe", {"tag": "a b"}, "not a legal name of a tag"),
+        ("hf://me/probe", {"license": "mit", "tag": "a b"}, "`tag` is not a legal name of a tag"),
+        ("hf://me/probe", {"license": "mit", "tag": "0123456"}, "`tag` is not a legal name of a tag"),
+        ("hf://me/probe", {"license": "mit", "revision": "a..b"}, "`revision` is not a legal name of a branch"),
+        ("hf://me/probe", {"license": "mit", "private": "yes"}, "`private` must be True, False or None"),
         ("me/probe", {"format": "timm"}, "timm loads from the Hugging Face Hub"),
         ("hf://me/probe", {"license": "mit", "format": "tim"}, "no format to push in named 'tim'. Did you mean 'timm'"),
         ("https://example.com/me/probe", {}, "hf://"),
@@ -230,6 +234,8 @@ def test_the_licence_of_the_parent_is_named(hub_server, tmp_path):
     run = run_folder(tmp_path / "run", parent={"ref": parent.ref, "sha256": "0" * 64})
     with pytest.raises(InvalidArgument, match=rf"made from {parent.ref}, whose licence is 'cc-by-nc-4.0'"):
         zoo.push(run, "hf://me/child")  # a run that was fine-tuned from it, and its card is in the cache
+    with pytest.warns(UserWarning, match="You chose the licence 'mit'. It was made from .*'cc-by-nc-4.0' and may bind"):
+        zoo.push(run, "hf://me/other", license="mit", quiet=True)
     zoo.push(run, "hf://me/child", license="cc-by-nc-4.0", quiet=True)
     card = ModelCard(hub_server.files("me/child")["README.md"].decode())
     assert card.data.base_model == "me/parent"

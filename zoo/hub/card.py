@@ -168,8 +168,10 @@ def _recipe(spec, record):
 
 
 def _tricks(recipe):
-    from zoo.recipes import outline
+    from zoo.recipes import find_recipe, outline
 
+    if recipe == "plain":
+        return [f"- {code(recipe)}: {find_recipe(recipe).summary}"]
     try:
         terms, _ = outline(recipe)
     except InvalidArgument:
@@ -221,8 +223,9 @@ def _facts(record):
     yield "Versions", ", ".join(f"{escaped(k)} {escaped(v)}" for k, v in sorted(versions.items()))
     hardware = record.get("hardware") or {}
     shown = (", ".join(map(str, v)) if isinstance(v, list) else v for v in hardware.values())
-    words = zip(hardware, shown, strict=True)
-    yield "Hardware", ", ".join(f"{escaped(k.replace('_', ' '))} {escaped(v)}" for k, v in words if v)
+    words = [(k.replace("_", " "), v) for k, v in zip(hardware, shown, strict=True) if v]
+    words = [f"memory {v} GiB" if k == "memory gib" else f"{k} {v}" for k, v in words]
+    yield "Hardware", ", ".join(map(escaped, words))
     yield "Duration", is_number(record.get("seconds")) and duration(record["seconds"])
 
 
@@ -246,11 +249,18 @@ USES = {  # task -> what to call, and what that is; None: any other task
         "`zoo.word_vectors(model)` gives them all, `zoo.export_word2vec(model, path)` writes them for other programs.",
     ),
 }
-_RETURNS = {
-    None: "returns logits, or numbers, as arrays",
-    "image_generation": "holds generator and critic",
-    "word_embedding": "returns the scores of a word and its candidates",
-}
+
+
+def _returns(spec):
+    """Returns what calling the model gives."""
+    if spec.task == "image_generation":
+        return "holds generator and critic"
+    if isinstance(spec.labels, dict) or spec.task == "word_embedding":
+        return "returns an array of logits or numbers for each output"
+    if isinstance(spec.labels, (tuple, list)):
+        activation = "sigmoid" if spec.arguments.get("num_classes") == 1 else "softmax"
+        return f"returns logits, of which `keras.ops.{activation}` makes probabilities"
+    return "returns logits"
 
 
 def _example(declared):
@@ -262,17 +272,17 @@ def _example(declared):
 
 def _use(spec, reference, uses):
     call, explained = USES.get(spec.task, USES[None])
-    returns = _RETURNS.get(spec.task, _RETURNS[None])
-    template = string.Template('```python\nimport zoo\n\nmodel = zoo.load("$ref")\n$call\n```')
+    if spec.preprocessing is None and spec.task not in USES:
+        call, explained = "outputs = model.predict(x)", "`x` are arrays as the model is fed them."
     call = string.Template(call).substitute(raw=_example(spec.preprocessing or {}))
-    lines = template.substitute(ref=reference, call=call).split("\n")
+    lines = ["```python", "import zoo", "", f'model = zoo.load("{reference}")', call, "```"]
     if uses:
         lines = ["```python", *uses, "```", "", "With zoo:", "", *lines]
     return [
         *lines,
         "",
         f"{explained} `model` is a plain `keras.Model`: `model(x)` takes arrays that are prepared as said above, and "
-        f"{returns}; `model.fit`, `model.save` and `keras.Model(...)` work as ever.",
+        f"{_returns(spec)}; `model.fit`, `model.save` and `keras.Model(...)` work as ever.",
         "",
         f"{code(reference)} is whatever was pushed last. To get the same bytes years later, add `@` and the revision "
         "that `zoo pull` prints.",

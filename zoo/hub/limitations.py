@@ -13,12 +13,12 @@ def limitations(spec, record):
         spec: the model's `Spec`.
         record: the parsed `run.json`, or None.
     """
-    found = list(_of_run(record)) if record else [_UNMEASURED]
+    found = list(_of_run(spec, record)) if record else [_UNMEASURED]
     if isinstance(spec.labels, (tuple, list)):
         found.append(f"Whatever it is shown, it answers with one of its {len(spec.labels):,} labels.")
     if spec.parent:
         start = code(spec.parent.get("ref") or "other weights")
-        found.append(f"It was made from {start}: their data, faults and licence matter here too.")
+        found.append(f"It was made from {start}: the data, faults and licence of those weights matter here too.")
     if spec.preprocessing is None:
         found.append("How raw input is prepared is not declared, so `zoo.predict` cannot read files with it.")
     return found
@@ -27,7 +27,7 @@ def limitations(spec, record):
 _UNMEASURED = "Nothing about these weights was measured with zoo: evaluate them before you rely on them."
 
 
-def _of_run(record):
+def _of_run(spec, record):
     metrics, data = numbers(record.get("metrics")), record.get("data") or {}
     name = escaped(data.get("name") or "its data")
     if record.get("status") not in (None, "finished"):
@@ -44,7 +44,8 @@ def _of_run(record):
         yield "No test part was measured; what is shown was also used for choices in training, so it flatters."
     elif record.get("keep") == "best" and "validation" in metrics:
         yield "The validation part chose the epoch that was kept, so its results flatter; the test part's do not."
-    yield from _uncertainty(metrics)
+    if isinstance(spec.labels, (tuple, list)):  # words of a running text are no independent examples
+        yield from _uncertainty(metrics)
     if record.get("deterministic") is False:
         yield "The run was not deterministic: the same command gives results that differ a little."
 

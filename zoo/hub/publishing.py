@@ -1,7 +1,10 @@
 """Pushing: a model or a run becomes one revision in a store, and everybody can see before what will be sent."""
 
 import contextlib
+import re
+import sys
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from zoo.hub.store import FlatStore
 from zoo.hub.timm_format import check_family, timm_files
 
 FORMATS = ("zoo", "timm")
+_REF = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._/+-]{0,190}[A-Za-z0-9_+-])?")
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,13 @@ def _check_options(store, repo, public, *, private, revision, tag, format):
     """Refuses, before any work, what the store cannot do."""
     if format not in FORMATS:
         raise unknown("format to push in", format, FORMATS)
+    if private not in (None, True, False):
+        raise invalid("`private` must be True, False or None", private)
     if public:
+        for name, value in (("revision", revision), ("tag", tag)):
+            if value is not None and not _legal_ref(value):
+                works = "Write letters, digits, '.', '_', '-' and '/', as in v1.0 or trials/small."
+                raise invalid(f"`{name}` is not a legal name of a {'tag' if name == 'tag' else 'branch'}", value, works)
         return
     store.check_asked(repo, private, revision, tag)
     if format == "timm":
@@ -157,12 +167,23 @@ def _page(store, repo, commit):
     return f"{store.endpoint or constants.ENDPOINT}/{repo}/tree/{commit}"
 
 
+def _legal_ref(name):
+    """Says whether git and the Hub take a name for a branch or tag, and nobody takes it for a commit."""
+    return (
+        isinstance(name, str)
+        and _REF.fullmatch(name) is not None
+        and not re.search(r"\.\.|//|/\.|\.lock(/|$)", name)
+        and not re.fullmatch(r"[0-9a-f]{7,40}", name)
+    )
+
+
 def _license(license, public, model_or_run, assets):
-    """Returns the `License` that was chosen; where none was, the error says which is known to bind."""
-    hint = None
-    if license is None and public:
-        hint = binding(*parent_license(model_or_run))
-    return chosen(license, public=public, files=assets, hint=hint)
+    """Returns the `License` that was chosen; where the parent's is known, it is named if none or another was."""
+    parent, theirs = parent_license(model_or_run) if public else (None, None)
+    found = chosen(license, public=public, files=assets, hint=binding(parent, theirs))
+    if theirs and found.id != theirs:
+        warnings.warn(f"You chose the licence {str(found)!r}. {binding(parent, theirs)}", stacklevel=3)
+    return found
 
 
 def _complete(spec, files, own, reference, *, labels, license, format):
@@ -218,8 +239,8 @@ def _going_on(found):
 
 @contextlib.contextmanager
 def _bars(public, quiet):
-    """Keeps the Hub's client from drawing its bars of an upload where nobody wants any; else it knows a terminal."""
-    if not (public and quiet):
+    """Keeps the Hub's client from drawing its bars of an upload, terminal or not, where nobody wants or sees any."""
+    if not public or (sys.stderr.isatty() and not quiet):
         yield
         return
     from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars

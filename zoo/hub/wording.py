@@ -2,7 +2,8 @@
 
 import re
 
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~])")
+# Within a word "_" means nothing, nor does "~" at the start of a part of an address, where a backslash would break it.
+_MARKDOWN = re.compile(r"([\\`*{}\[\]<>#|]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|(?<!/)~|~(?![A-Za-z0-9]))")
 
 
 def escaped(text):
