@@ -10,8 +10,10 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -330,11 +332,43 @@ def test_a_broken_upload_is_sent_again_or_refused_and_nothing_is_half_there(hub,
 
 def test_uploads_that_never_arrive_end_in_a_sentence(hub):
     hub.fault("silent", STORAGE, method="PUT", times=FOREVER)
-    with pytest.raises(StoreError, match="me/net") as error:
+    with pytest.raises(StoreError, match=r"nothing was changed.*me/net broke off") as error:
         published()
     assert hub.files(REPO) == FILES
     assert hub.token not in everything(error.value)
     assert requests(hub) < 120
+
+
+@pytest.mark.parametrize("path", ["/preupload/", "/objects/batch", STORAGE, COMMIT])
+def test_a_push_to_a_hub_that_falls_silent_ends(hub, monkeypatch, path):
+    monkeypatch.setattr("zoo.hub.hugging_face.PATIENCE", 0.2)
+    close_session()
+    fault = hub.fault("slow", path, seconds=0.6, times=FOREVER)
+    try:
+        if path in (COMMIT, STORAGE):  # what was sent arrived, although the answer is late
+            assert published() == (hub.commits(REPO)[0].id, True)
+        else:
+            with pytest.raises(StoreError, match=r"nothing was changed.*took too long"):
+                published()
+            assert hub.files(REPO) == FILES
+        fault.times = 0
+        commit, _ = published()
+    finally:
+        close_session()
+    assert_one_commit(hub, commit)
+
+
+def test_of_two_pushes_at_once_one_wins_and_the_other_is_told(hub):
+    contents = [revision_files(np.random.default_rng(seed).bytes(50_000)) for seed in (2, 3)]
+    barrier = threading.Barrier(2)
+    hub.fault("before", COMMIT, action=barrier.wait, times=2)
+    with ThreadPoolExecutor(2) as pool:
+        pushes = [pool.submit(HubStore().publish, REPO, files, "Mine") for files in contents]
+        errors = [push.exception() for push in pushes]
+    (won,) = [index for index, error in enumerate(errors) if error is None]
+    assert "moved on" in str(errors[1 - won])
+    assert hub.files(REPO) == contents[won]
+    assert [c.title for c in hub.commits(REPO)] == ["Mine", "Add a model", "initial commit"]
 
 
 def test_a_push_refuses_to_overwrite_what_somebody_else_pushed(hub):

@@ -72,7 +72,7 @@ def worded(error, where, doing="read"):
     status = getattr(response, "status_code", None)
     if isinstance(error, errors.OfflineModeIsEnabled) or isinstance(error.__cause__, errors.OfflineModeIsEnabled):
         return NoAnswer(f"{where} was not asked for: HF_HUB_OFFLINE is set. Unset it to use the network.")
-    if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__ is not None:
+    if isinstance(error, errors.LocalEntryNotFoundError | RuntimeError) and error.__cause__ is not None:
         return worded(error.__cause__, where, doing)
     if status is not None:
         return _answer(error, response, status, where, doing)

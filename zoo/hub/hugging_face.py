@@ -18,6 +18,7 @@ from zoo.hub.answers import NoAnswer, asked
 from zoo.hub.downloading import download
 
 PREFIX = "hf://"
+PATIENCE = 300.0  # seconds without a byte before a request is given up; reading has shorter ones of the client
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHORT = re.compile(r"[0-9a-f]{7,39}")
 _TRUE = ("1", "ON", "YES", "TRUE")
@@ -58,9 +59,12 @@ class HubStore:
         return f"{host and host + '--'}{repo.replace('/', '--')}--"
 
     def api(self):
-        """Returns the client. It finds the token itself, at each request."""
-        from huggingface_hub import HfApi
+        """Returns the client. It finds the token itself, at each request, and waits no longer than `PATIENCE`."""
+        from huggingface_hub import HfApi, get_session
 
+        session = get_session()
+        if session.timeout.read is None:  # the client's own choice: a push to a Hub that falls silent would never end
+            session.timeout = PATIENCE
         return HfApi(endpoint=self.endpoint or None, **self.agent)
 
     def ask(self, repo, call, doing="read", revision=None, tries=3):
