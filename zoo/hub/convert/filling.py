@@ -20,18 +20,25 @@ def outlined(name, arguments):
     Raises:
         UnknownName, InvalidArgument: as `zoo.build`.
     """
+    from zoo.factory import build_plain
+
+    with valueless() as scope:
+        with scope:
+            model = build_plain(name, arguments)
+        model.zoo_values = {}
+        yield model
+
+
+@contextlib.contextmanager
+def valueless():
+    """Gives a scope in which models are built whose weights never get values; they are of use within the block."""
     import keras
     from keras.src.backend.common import global_state
-
-    from zoo.factory import build_plain
 
     # Keras notes every such variable, to give all of them values when the next scope closes.
     before = list(global_state.get_global_attribute("uninitialized_variables") or [])
     try:
-        with keras.StatelessScope(initialize_variables=False):
-            model = build_plain(name, arguments)
-        model.zoo_values = {}
-        yield model
+        yield keras.StatelessScope(initialize_variables=False)
     finally:
         global_state.set_global_attribute("uninitialized_variables", before)
 

@@ -1,13 +1,90 @@
-"""Networks of `keras.applications` into ours of flavour "keras"."""
+"""Networks of `keras.applications`, and the weight files that Keras publishes for them, into ours of flavour "keras".
 
+Source: https://keras.io/api/applications. An `.h5` file says only in which order its arrays come, so Keras's own
+function makes the layers, without values, that give them their names.
+"""
+
+import hashlib
 import re
+from dataclasses import dataclass
+from pathlib import Path
 
-import keras
-
+from zoo.data.preprocessing import image_declaration
 from zoo.errors import invalid
-from zoo.hub.convert.filling import fill, translated
+from zoo.files import disk, open_regular
+from zoo.hub.convert import hdf5
+from zoo.hub.convert.filling import fill, translated, valueless
+from zoo.hub.convert.foreign import Foreign, distinct, read_json
 from zoo.registry import find_model
 from zoo.spec import spec_of
+
+VERSION = 1
+FILES = (".h5",)
+CLASS_INDEX = "imagenet_class_index.json"
+_FILE = re.compile(r"(\w+)_weights_tf_dim_ordering_tf_kernels(_notop)?\.h5")
+
+
+@dataclass(frozen=True)
+class Application:
+    """A function of `keras.applications`.
+
+    Attributes:
+        model: our variant.
+        stem: what the names of its published files begin with.
+        tensors: how many it has, with its top, whose two come last.
+        image_size: of the published weights, pixels.
+        license: of the published weights, as the documentation of Keras 2 states it, in docs/templates/applications.md.
+        md5: of the published files with and without top, where Keras keeps it inside a function.
+    """
+
+    model: str
+    stem: str
+    tensors: int
+    license: str
+    image_size: int = 224
+    md5: tuple = ()
+
+    @property
+    def files(self):
+        """The names of the published files, with and without top."""
+        return tuple(f"{self.stem}_weights_tf_dim_ordering_tf_kernels{top}.h5" for top in ("", "_notop"))
+
+    @property
+    def hashes(self):
+        """MD5 of the published files with and without top, as the installed Keras has them."""
+        from keras.src.applications import resnet
+
+        return self.md5 or resnet.WEIGHTS_HASHES[self.stem]
+
+
+APPLICATIONS = {
+    "ResNet50": Application("resnet50", "resnet50", 320, "mit"),
+    "ResNet101": Application("resnet101", "resnet101", 626, "mit"),
+    "ResNet152": Application("resnet152", "resnet152", 932, "mit"),
+    "ResNet50V2": Application("resnet50v2", "resnet50v2", 272, "bsd-3-clause"),
+    "ResNet101V2": Application("resnet101v2", "resnet101v2", 544, "bsd-3-clause"),
+    "ResNet152V2": Application("resnet152v2", "resnet152v2", 816, "bsd-3-clause"),
+    "InceptionV3": Application(
+        "inception_v3",
+        "inception_v3",
+        378,
+        "apache-2.0",
+        299,
+        ("9a0d58056eeedaa3f26cb7ebd46da564", "bcbd6486424b2319ff4ef7d526e38f63"),
+    ),
+    "Xception": Application(
+        "xception",
+        "xception",
+        236,
+        "mit",
+        299,
+        ("0a58e3b7378bc2990ea3b43d5981f1f6", "b0042744bf5b25fce3cb969f33bebb97"),
+    ),
+}
+MODES = {  # how `preprocess_input` treats raw pixels: ResNet of version 1 the one way, all others the other
+    "caffe": {"scale": 1.0, "mean": (103.939, 116.779, 123.68), "order": "bgr"},
+    "tf": {"scale": 1 / 127.5, "mean": (1.0, 1.0, 1.0)},
+}
 
 RESNET = {  # our layer -> theirs, where stages count from 2 and a shortcut is convolution 0
     r"stem_conv": lambda m: "conv1_conv",
@@ -96,7 +173,7 @@ def name_map(model):
     return {w.path: translated(w.path, RULES[family, version], VARIABLES) for w in model.weights}
 
 
-def load(model, application):
+def load(model, tensors):
     """Fills a zoo model (flavour "keras") with the weights of the same network of `keras.applications`.
 
     Many of their convolutions carry a bias before batch normalisation, ours do not: normalising x + b around the mean
@@ -104,8 +181,8 @@ def load(model, application):
 
     Args:
         model: `keras.Model` that zoo built, of the same depth and number of classes.
-        application: the `keras.applications` model, with its top: ResNet50, ResNet50V2, Xception, InceptionV3 or
-            their kin.
+        tensors: the `keras.applications` model, ResNet50, ResNet50V2, Xception, InceptionV3 or their kin; or dict,
+            path of its weight -> array.
 
     Returns:
         The model; its outputs are the logits of theirs.
@@ -113,12 +190,16 @@ def load(model, application):
     Raises:
         InvalidArgument: a weight is missing, left over or of another shape, or the model's flavour is not "keras".
     """
+    import keras
+
     flavour = spec_of(model).arguments.get("flavour")
     if flavour != "keras":
         raise invalid("only a model of flavour 'keras' fits keras.applications", flavour, 'Build with flavour="keras".')
+    if not isinstance(tensors, dict):
+        tensors = {w.path: keras.ops.convert_to_numpy(w) for w in tensors.weights}
     names = name_map(model)
     nameless = NAMELESS.get(find_model(spec_of(model).name).family, ())
-    tensors = _renamed({w.path: keras.ops.convert_to_numpy(w) for w in application.weights}, nameless)
+    tensors = _renamed(tensors, nameless)
     kept = set(names.values())
     for path in [p for p in tensors if p.endswith("_conv/bias") and p not in kept]:
         mean = path.replace("_conv/bias", "_bn/moving_mean")
@@ -149,3 +230,137 @@ def _renamed(tensors, nameless):
         layer, _, variable = path.rpartition("/")
         renamed[f"{places.get(layer, layer)}/{variable}"] = tensor
     return renamed
+
+
+# Files
+
+
+def recognise(names, config):
+    """Says whether a repository holds one of the weight files that Keras publishes, under its name."""
+    return not config and len(_published(names)) == 1
+
+
+def wanted(names, config):
+    """Returns the weight file and, if it is there, the list of the classes."""
+    return (*_published(names), *(name for name in names if name == CLASS_INDEX))
+
+
+def _published(names):
+    stems = {application.stem for application in APPLICATIONS.values()}
+    return [name for name in names if (match := _FILE.fullmatch(name)) and match[1] in stems]
+
+
+def read(folder, config):
+    """Returns the `Foreign` of a folder with a published weight file."""
+    (file,) = _published(sorted(path.name for path in Path(folder).iterdir()))
+    return read_file(Path(folder) / file, None, {})
+
+
+def read_file(path, name, arguments):
+    """Reads a weight file of one of `APPLICATIONS`, published or trained further, as legacy `.h5` or `.weights.h5`.
+
+    The class names come from Keras's `imagenet_class_index.json`, if it lies beside the file.
+
+    Args:
+        path: of the file.
+        name: our variant, or None: the number of arrays tells.
+        arguments: of our builder, such as another `image_shape` than that of the published weights.
+
+    Returns:
+        `Foreign`.
+
+    Raises:
+        IntegrityError: the file is damaged or holds something else than plain numbers.
+        InvalidArgument: it is of another network.
+    """
+    path = Path(path)
+    with hdf5.opened(path) as stored:
+        key = _which(stored, name)
+        application = APPLICATIONS[key]
+        include_top = len(stored.shapes) == application.tensors
+        classes = [shape[1] for shape in stored.shapes.values() if len(shape) == 2]
+        if len(classes) != include_top:
+            raise invalid(f"{path.name} should hold {int(include_top)} dense layers", len(classes))
+        with valueless() as scope:
+            with scope:
+                theirs = _outline(key, application, *classes)
+            places = hdf5.places(stored, theirs.layers)
+            hdf5.left_over(stored, places.values())
+            tensors = {weight: stored.array(place) for weight, place in places.items()}
+    found = {"flavour": "keras", "image_shape": (application.image_size,) * 2 + (3,), "include_top": include_top}
+    found |= {"num_classes": classes[0]} if classes else {}
+    found |= arguments
+    labels = _labels(path.with_name(CLASS_INDEX), found.get("num_classes"))
+    published = md5_of(path) == application.hashes[0 if include_top else 1]
+    notes = [f"From keras.applications.{key}." if published else f"A {key}, not the file that Keras publishes."]
+    notes += ["Keras says nothing of how to resize a picture; here it is resized as a whole, bilinearly."]
+    if classes and labels is None:
+        notes.append(f"Keras keeps the class names in {CLASS_INDEX}, which is not beside the file.")
+    return Foreign(
+        application.model,
+        found,
+        tensors,
+        path,
+        labels=labels,
+        preprocessing=preprocessing_of(key, found["image_shape"]),
+        license=application.license if published else None,
+        notes=tuple(notes),
+    )
+
+
+def owns(path):
+    """Says whether an `.h5` file has as many arrays as one of `APPLICATIONS`."""
+    with hdf5.opened(path) as stored:
+        return any(_fits(application, stored) for application in APPLICATIONS.values())
+
+
+def _fits(application, stored):
+    return application.tensors - len(stored.shapes) in (0, 2)
+
+
+def _which(stored, name):
+    """Returns the key of the application that a file holds."""
+    wanted = None if name is None else find_model(name).name
+    for key, application in APPLICATIONS.items():
+        if _fits(application, stored) and wanted in (None, application.model):
+            return key
+    known = ", ".join(f"{key} {application.tensors}" for key, application in APPLICATIONS.items())
+    raise invalid(
+        f"{stored.name} is not of {f'model {wanted!r}' if wanted else 'a network of keras.applications that zoo has'}",
+        f"{len(stored.shapes)} arrays",
+        f"With their tops have: {known}.",
+    )
+
+
+def _outline(key, application, classes=None):
+    """Returns the model of a `keras.applications` function, for the names and the order of its layers."""
+    import keras
+
+    options = {"classes": classes} if classes else {"include_top": False, "pooling": "avg"}
+    shape = (application.image_size,) * 2 + (3,)
+    return getattr(keras.applications, key)(weights=None, input_shape=shape, **options)
+
+
+def preprocessing_of(key, image_shape):
+    """Returns the declaration of what `preprocess_input` of an application does to raw pixels, and of the resizing."""
+    mode = "caffe" if key.startswith("ResNet") and not key.endswith("V2") else "tf"
+    return image_declaration(image_shape, resize="bilinear", **MODES[mode])
+
+
+def _labels(path, num_classes):
+    """Returns the names in an `imagenet_class_index.json` in the order of their numbers, None where they do not fit."""
+    if not path.is_file() or num_classes is None:
+        return None
+    rows = read_json(path)
+    if set(rows) != {str(i) for i in range(num_classes)}:
+        return None
+    rows = [rows[str(i)] for i in range(num_classes)]
+    if not all(isinstance(row, list) and len(row) == 2 for row in rows):
+        raise invalid(f"{path.name} should give two words for each class", rows[:2])
+    return distinct([row[1] for row in rows])
+
+
+def md5_of(path):
+    """Returns the MD5 of a file, which is what Keras publishes; it tells files apart and proves nothing."""
+    with disk(path, "read"), open_regular(path.resolve()) as file:
+        return hashlib.file_digest(file, "md5").hexdigest()

@@ -103,7 +103,7 @@ def _convert(path, format, name, arguments, stage):
             raise invalid("a folder's config.json says which builder and arguments it needs", name or arguments)
         return _convert_folder(path, format, stage, path.name)
     beside = read_config(path.parent) if path.suffix == ".safetensors" and name is None else {}
-    if formats_of.recognise([path.name], beside):
+    if path.suffix == ".safetensors" and formats_of.recognise([path.name], beside):
         with _as_folder(path) as folder:
             return _convert_folder(folder, format, stage, path.name)
     module = formats_of.converter(format) if format else _module_for(path)
