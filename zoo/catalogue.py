@@ -1,7 +1,7 @@
 """Published weights by name: the entries of all registries, one over the other, listed, searched and looked up.
 
-Entries stay the dicts that JSON gave; a `WeightsRow` is made of one only when somebody looks at it, and the texts to
-search are made once, so that a hundred thousand entries are searched within milliseconds.
+Entries stay the dicts that JSON gave; a `WeightsRow` is made of one only when somebody looks at it, and what is
+searched is laid out once in columns, so that a hundred thousand entries are searched within milliseconds.
 """
 
 import collections.abc
@@ -13,8 +13,8 @@ from zoo import registries, registry
 from zoo.errors import Conflict, invalid, unknown
 from zoo.registry import WeightsRow
 
-_SEARCHED = ("model", "task", "dataset", "license", "format", "ref", "summary")
-_PINS = ("ref", "revision", "sha256", "files")
+_SHARED = ("model", "task", "dataset", "license", "format", "summary")
+_PINS = ("ref", "revision", "sha256")
 MANY = 2000  # names that a misspelt one is compared with
 _LITERAL = re.compile(r"[^*?\[]+")
 
@@ -56,7 +56,7 @@ class Catalogue:
 
     def __init__(self, layers):
         self.layers = layers
-        self.entries, self.clashes = {}, {}
+        self.entries, self.clashes, self._columns = {}, {}, {}
         for layer in layers:
             shared = self.entries.keys() & layer.entries.keys() if self.entries else ()
             laid = {name: self._over(name, layer) for name in shared}
@@ -85,54 +85,79 @@ class Catalogue:
         return WeightsRow(name=name, **self.entries[name])
 
     @functools.cached_property
-    def _texts(self):
-        texts = {}
-        for name, entry in self.entries.items():
-            said = [entry.get(field) or "" for field in _SEARCHED]
-            texts[name] = "\n".join((name, *said)).lower()
-        return texts
+    def names(self):
+        """The name of every entry."""
+        return list(self.entries)
 
-    def find(self, pattern="*", *, text="", **wanted):
+    def _column(self, field):
+        """Returns what each entry says in one field; equal texts are one object, so comparing them is fast."""
+        if field not in self._columns:
+            same = {}
+            said = (entry.get(field) for entry in self.entries.values())
+            self._columns[field] = [same.setdefault(value, value) for value in said]
+        return self._columns[field]
+
+    @functools.cached_property
+    def _own_texts(self):
+        """What can be searched of each entry and is hardly another's, in lower case."""
+        return [f"{name}\n{entry['ref']}".lower() for name, entry in self.entries.items()]
+
+    @functools.cached_property
+    def _shared_texts(self):
+        """What can be searched of each entry and many have in common, in lower case; equal texts are one object."""
+        same = {}
+        texts = ("\n".join([e.get(field) or "" for field in _SHARED]).lower() for e in self.entries.values())
+        return [same.setdefault(text, text) for text in texts]
+
+    @functools.cached_property
+    def _accuracies(self):
+        return [entry.get("metrics", {}).get("accuracy", -1.0) for entry in self.entries.values()]
+
+    def find(
+        self, pattern="*", *, text="", task=None, license=None, dataset=None, max_parameters=None, min_accuracy=None
+    ):
         """Returns the `Rows` that match, see `list_weights`."""
-        names = _matching(self.entries, pattern)
+        if min_accuracy is not None and not 0 <= min_accuracy <= 1:
+            raise invalid("`min_accuracy` is a share of right answers, from 0 to 1", min_accuracy, "Write 0.8 for 80%.")
+        names, places = self.names, range(len(self.names))
+        if task is not None:
+            column = self._column("task")
+            places = [i for i in places if column[i] == task]
+        for field, wish in (("license", license), ("dataset", dataset)):
+            if wish is not None:
+                column, wish = self._column(field), wish.lower()
+                fits = {
+                    v for v in set(column) - {None} if wish == v.lower() or (field == "dataset" and wish in v.lower())
+                }
+                places = [i for i in places if column[i] in fits]
+        if max_parameters is not None:
+            column = self._column("parameters")
+            places = [i for i in places if column[i] is not None and column[i] <= max_parameters]
+        if min_accuracy is not None:
+            column = self._accuracies
+            places = [i for i in places if column[i] >= min_accuracy]
         for word in text.lower().split():
-            texts = self._texts
-            names = [name for name in names if word in texts[name]]
-        for keep in _filters(**wanted):
-            entries = self.entries
-            names = [name for name in names if keep(entries[name])]
-        return Rows(self, names)
+            own, shared = self._own_texts, self._shared_texts
+            fits = {said for said in set(shared) if word in said}
+            places = [i for i in places if shared[i] in fits or word in own[i]]
+        found = names if len(places) == len(names) else [names[i] for i in places]
+        return Rows(self, _matching(found, pattern))
 
 
 def _matching(names, pattern):
     """Returns the names that match a glob pattern; what is literal in it is looked for first, as that is fast."""
     if not isinstance(pattern, str):
         raise invalid("the pattern must be a string such as 'resnet*'", pattern)
-    if pattern == "*":
-        return list(names)
-    if "[" not in pattern:
-        for piece in sorted(_LITERAL.findall(pattern), key=len, reverse=True)[:2]:
-            names = [name for name in names if piece in name]
+    pieces = _LITERAL.findall(pattern) if "[" not in pattern else []
+    start = re.match(r"[^*?\[]*", pattern)[0]
+    if start:
+        names = [name for name in names if name.startswith(start)]
+    if pattern in (f"{start}*", "*"):
+        return names
+    for piece in sorted(pieces, key=len, reverse=True)[:1]:
+        names = [name for name in names if piece in name]
     match = re.compile(fnmatch.translate(pattern)).match
     return [name for name in names if match(name)]
-
-
-def _filters(task=None, license=None, dataset=None, max_parameters=None, min_accuracy=None):
-    """Returns a test of entries for each wish that is not None."""
-    if min_accuracy is not None and not 0 <= min_accuracy <= 1:
-        raise invalid("`min_accuracy` is a share of right answers, from 0 to 1", min_accuracy, "Write 0.8 for 80%.")
-    if task is not None:
-        yield lambda entry: entry["task"] == task
-    if license is not None:
-        license = license.lower()
-        yield lambda entry: (entry.get("license") or "").lower() == license
-    if dataset is not None:
-        dataset = dataset.lower()
-        yield lambda entry: dataset in (entry.get("dataset") or "").lower()
-    if max_parameters is not None:
-        yield lambda entry: entry.get("parameters") is not None and entry["parameters"] <= max_parameters
-    if min_accuracy is not None:
-        yield lambda entry: (entry.get("metrics") or {}).get("accuracy", -1) >= min_accuracy
 
 
 def _difference(before, after):
@@ -142,9 +167,6 @@ def _difference(before, after):
     hashes = [entry.get("sha256") for entry in (before, after)]
     if all(hashes):
         return "hashes" if hashes[0] != hashes[1] else None  # the same bytes, whatever else was committed there
-    files = before.get("files") or {}
-    if any(files.get(name, file) != file for name, file in (after.get("files") or {}).items()):
-        return "hashes"
     revisions = [entry.get("revision") for entry in (before, after)]
     return "revisions" if all(revisions) and revisions[0] != revisions[1] else None
 

@@ -3,6 +3,7 @@
 `registry.schema.json` says the same in JSON Schema, for editors and other programs; a test holds the two together.
 """
 
+import gc
 import json
 import re
 
@@ -12,17 +13,12 @@ from zoo.registry import FORMAT
 REVISION = re.compile(r"[0-9a-f]{40}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 NAME = re.compile(r"[A-Za-z0-9_]+\.[A-Za-z0-9_.-]+")
-REF = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?[A-Za-z0-9][\w.-]*(?:/[\w.-]+)*|~?/[^\0]+")
-FILE = re.compile(r"[A-Za-z0-9_][\w.-]*(?:/[A-Za-z0-9_][\w.-]*)*")
+MODEL = re.compile(r"[A-Za-z0-9_]+")
+TASK = re.compile(r"[a-z0-9_]+")
+TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f]*")  # nothing that a terminal would obey
+WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ .+-]*")
+REF = re.compile(r"([a-z][a-z0-9+.-]*://)?[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9_.-]+)*|~?/[^\x00-\x1f\x7f-\x9f]+")
 MAX_BYTES = 256 << 20  # of a registry: 100,000 entries take some 50 MB
-
-
-def _text(value):
-    return type(value) is str
-
-
-def _texts(value):
-    return type(value) is str and value != "" and value.isprintable()
 
 
 def _number(value):
@@ -38,35 +34,27 @@ def _pattern(pattern):
 
 
 def _metrics(value):
-    return type(value) is dict and all(_number(v) for v in value.values())
+    return type(value) is dict and all(WORD.fullmatch(name) and _number(v) for name, v in value.items())
 
 
-def _files(value):
-    return type(value) is dict and all(
-        FILE.fullmatch(name)
-        and type(file) is dict
-        and file.keys() == {"size", "sha256"}
-        and _count(file["size"])
-        and _pattern(SHA256)(file["sha256"])
-        for name, file in value.items()
-    )
+def _arguments(value):
+    return type(value) is dict and all(MODEL.fullmatch(name) for name in value)
 
 
 FIELDS = {  # of an entry, by name: what its value must be, and the same in words
-    "model": (_pattern(re.compile(r"[A-Za-z0-9_]+")), "the name of a model, such as 'resnet50'"),
-    "task": (_pattern(re.compile(r"[a-z0-9_]+")), "a task, such as 'image_classification'"),
+    "model": (_pattern(MODEL), "the name of a model, such as 'resnet50'"),
+    "task": (_pattern(TASK), "a task, such as 'image_classification'"),
     "ref": (_pattern(REF), "a repository without a revision, such as 'hf://owner/name'"),
     "revision": (_pattern(REVISION), "the 40 hexadecimal digits of a commit, or null"),
     "sha256": (_pattern(SHA256), "the 64 hexadecimal digits of a SHA-256, or null"),
-    "files": (_files, 'file name -> {"size": bytes, "sha256": 64 hexadecimal digits}'),
-    "format": (_texts, "the format of the files, such as 'zoo' or 'timm'"),
-    "arguments": (lambda value: type(value) is dict, "argument of the model's builder -> value"),
+    "format": (_pattern(WORD), "the format of the files, such as 'zoo' or 'timm'"),
+    "arguments": (_arguments, "argument of the model's builder -> value"),
     "parameters": (_count, "a count, or null"),
     "metrics": (_metrics, "name of a figure -> number"),
-    "dataset": (_text, "a text"),
-    "source": (_text, "a text"),
-    "license": (_texts, "a licence, such as 'apache-2.0', or null"),
-    "summary": (_text, "a text"),
+    "dataset": (_pattern(TEXT), "a text of one line"),
+    "source": (_pattern(TEXT), "a text of one line"),
+    "license": (_pattern(WORD), "a licence, such as 'apache-2.0', or null"),
+    "summary": (_pattern(TEXT), "a text of one line"),
 }
 _NULLABLE = {"revision", "sha256", "parameters", "license", "source", "dataset"}
 _REQUIRED = ("model", "task", "ref")
@@ -112,10 +100,15 @@ def checked_entries(content, where):
         InvalidArgument, UnknownName: it is not such a registry.
     """
     works = 'It looks like {"format": 1, "weights": {"resnet50.mine": {...}}}; see registry.schema.json.'
+    collects = gc.isenabled()
+    gc.disable()  # among a million new objects that all stay, it would look for garbage again and again
     try:
         found = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise invalid(f"{where} is not valid JSON ({str(error)[:120]})", works=works) from error
+    finally:
+        if collects:
+            gc.enable()
     if type(found) is not dict or type(found.get("weights")) is not dict:
         raise invalid(f"{where} is not a registry of weights", works=works)
     if found.get("format") != FORMAT:

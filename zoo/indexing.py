@@ -63,27 +63,36 @@ def _entry(row, module, **changes):
     return dict(sorted(entry.items()))
 
 
-def weights(path=WEIGHTS):
-    """Returns the entries of the published weights that `weights.toml` describes, checked, by name."""
-    found, counts = {}, {}
+def described_weights(path=WEIGHTS):
+    """Returns the entries of the published weights that `weights.toml` describes, by name, without their counts."""
+    found = {}
     for group in tomllib.loads(Path(path).read_text("utf-8"))["group"]:
         for name, line in group["weights"].items():
             said = group | group.get("tags", {}).get(name.partition(".")[2], {}) | line
             arguments, size = dict(said.get("arguments", {})), said["image_size"]
             if "patch_size" in said:  # a vision transformer's weights have the shape of the grid of patches
                 arguments |= {"patch_size": said["patch_size"], "image_shape": [size, size, 3]}
-            built = json.dumps([said["model"], arguments], sort_keys=True)
-            if built not in counts:
-                counts[built] = factory.build_empty(said["model"], **arguments).count_params()
-            metrics = {figure: said[figure] for figure in ("accuracy", "top_5_accuracy") if figure in said}
             kept = {field: said[field] for field in entries.FIELDS if field in said}
-            kept |= {"ref": said["ref"].format(name=name), "arguments": arguments, "parameters": counts[built]}
+            kept |= {"ref": said["ref"].format(name=name), "arguments": arguments}
+            metrics = {figure: said[figure] for figure in ("accuracy", "top_5_accuracy") if figure in said}
             if metrics:
                 kept |= {"metrics": metrics, "dataset": f"{said['dataset']}, {size} x {size} pixels"}
+            else:
+                kept = {field: value for field, value in kept.items() if field not in ("dataset", "source")}
             if name in found:
                 raise ValueError(f"{path} has two entries named {name!r}")
-            found[name] = dict(sorted(kept.items()))
-            entries.checked_entry(name, found[name], str(path))
+            found[name] = entries.checked_entry(name, dict(sorted(kept.items())), str(path))
+    return found
+
+
+def weights():
+    """Returns the entries of the published weights, with the counts of their parameters. Builds each network once."""
+    found, counts = described_weights(), {}
+    for entry in found.values():
+        built = json.dumps([entry["model"], entry["arguments"]], sort_keys=True)
+        if built not in counts:
+            counts[built] = factory.build_empty(entry["model"], **entry["arguments"]).count_params()
+        entry["parameters"] = counts[built]
     return found
 
 

@@ -95,8 +95,7 @@ class WeightsRow:
         ref: where it is, a reference without a revision.
         revision: commit that pins its bytes, 40 hexadecimal digits; None where it is not pinned yet.
         arguments: of the builder, those that its weights depend on; a pulled checkpoint has to have them.
-        files: name -> {"size", "sha256"} of the files there, as far as they are known.
-        sha256: of the weight file there.
+        sha256: of the weight file there; of a foreign one, before its conversion.
         format: "zoo", or the foreign format that it is converted from, see `zoo.hub.convert`.
         metrics: figures that were published, name -> number; accuracies from 0 to 1.
         dataset: what they were measured on.
@@ -110,7 +109,6 @@ class WeightsRow:
     ref: str
     revision: str | None = None
     arguments: dict = field(default_factory=dict)
-    files: dict = field(default_factory=dict)
     sha256: str | None = None
     format: str = "zoo"
     metrics: dict = field(default_factory=dict)
