@@ -1,22 +1,28 @@
 """Weight files of keras.applications: converted, they compute what Keras computes; nothing else is read from them."""
 
 import dataclasses
+import functools
+import http.server
 import inspect
 import json
+import os
 import re
 import shutil
+import threading
+from pathlib import Path
 
 import h5py
 import keras
 import numpy as np
 import pytest
-from keras.src.applications import inception_v3, resnet, xception
+from keras.src.applications import imagenet_utils, inception_v3, resnet, xception
+from keras.src.backend import config
 from keras.src.legacy.saving import legacy_h5_format
 
 import zoo
 from zoo.data.preprocessing import encode_array
-from zoo.errors import IntegrityError, InvalidArgument
-from zoo.hub import convert
+from zoo.errors import IntegrityError, InvalidArgument, StoreError, UnknownName
+from zoo.hub import convert, keras_store
 from zoo.hub.convert import hdf5, keras_applications
 from zoo.hub.convert.keras_applications import APPLICATIONS
 
@@ -177,6 +183,97 @@ def test_an_array_too_many_and_a_wrong_shape_are_named(tmp_path, published):
         del file["block1_conv2"]
     with pytest.raises(IntegrityError, match="names a layer 'block1_conv2' and has none"):
         zoo.convert(path)
+
+
+# Keras's own downloads
+
+
+@pytest.fixture
+def keras_server(tmp_path, published, monkeypatch):
+    """A web server in the place of Keras's, with other addresses and hashes. Gives its folder and what it was asked."""
+    folder, asked = tmp_path / "served", []
+    folder.mkdir()
+    (folder / published.name).symlink_to(published)
+    rows = {str(i): [f"n{i:08}", f"class {i}"] for i in range(1000)}
+    (folder / keras_applications.CLASS_INDEX).write_text(json.dumps(rows))
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            super().do_GET()
+
+        def log_message(self, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(xception, "WEIGHTS_PATH", f"http://127.0.0.1:{server.server_port}/{published.name}")
+    index = f"http://127.0.0.1:{server.server_port}/{keras_applications.CLASS_INDEX}"
+    monkeypatch.setattr(imagenet_utils, "CLASS_INDEX_PATH", index)
+    monkeypatch.setattr(config, "_KERAS_DIR", str(tmp_path / "keras-home"))
+    monkeypatch.setattr(keras_store, "CLASS_INDEX_MD5", keras_applications.md5_of(folder / "imagenet_class_index.json"))
+    one = dataclasses.replace(APPLICATIONS["Xception"], md5=(keras_applications.md5_of(published), ""))
+    monkeypatch.setitem(APPLICATIONS, "Xception", one)
+    yield folder, asked
+    server.shutdown()
+    server.server_close()
+
+
+def test_keras_own_download_becomes_a_model_once(keras_server, published, monkeypatch):
+    folder, asked = keras_server
+    model = zoo.build("xception", weights="keras.applications/Xception")
+    assert sorted(asked) == sorted(f"/{path.name}" for path in folder.iterdir())
+    assert model.zoo_spec.labels[7] == "class 7"
+    assert model.zoo_origin.ref.startswith("keras.applications/Xception@")
+    with h5py.File(published) as file:
+        assert np.array_equal(value_of(model.get_layer("logits").kernel), file["predictions/predictions/kernel"])
+    card = (model.zoo_origin.folder / "README.md").read_text("utf-8")
+    assert "license: mit" in card
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    again = zoo.load(model.zoo_origin.ref)
+    assert again.zoo_origin.sha256 == model.zoo_origin.sha256
+    assert len(asked) == 2
+    with pytest.raises(InvalidArgument, match=r"only Keras publishes keras.applications"):
+        zoo.push(model, "keras.applications/Xception", license="mit")
+
+
+def test_what_keras_has_already_is_not_downloaded(keras_server, published):
+    _, asked = keras_server
+    home = Path(config.keras_home()) / "models"
+    home.mkdir(parents=True)
+    shutil.copyfile(published, home / published.name)
+    assert zoo.pull("keras.applications/Xception").is_dir()
+    assert asked == [f"/{keras_applications.CLASS_INDEX}"]
+
+
+def test_other_bytes_than_keras_publishes_are_refused(keras_server):
+    folder, _ = keras_server
+    name = APPLICATIONS["Xception"].files[0]
+    (folder / name).unlink()
+    (folder / name).write_bytes(b"something else")
+    with pytest.raises(IntegrityError, match=r"is not the xception_weights.*MD5 is not the one that Keras publishes"):
+        zoo.pull("keras.applications/Xception")
+    (folder / name).unlink()
+    with pytest.raises(StoreError, match=rf"cannot be downloaded \(.*404.*Get {name} from http.*by hand"):
+        zoo.pull("keras.applications/Xception")
+    assert not list(Path(os.environ["ZOO_CACHE"]).rglob("*.h5"))
+
+
+def test_offline_the_sentence_says_how_to_get_the_file(keras_server, monkeypatch):
+    _, asked = keras_server
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(StoreError, match=r"keras.applications/Xception is not on this machine, and HF_HUB_OFFLINE"):
+        zoo.build("xception", weights="keras.applications/Xception")
+    assert asked == []
+
+
+def test_names_and_revisions_that_keras_does_not_have():
+    with pytest.raises(UnknownName, match="Did you mean 'ResNet50'"):
+        zoo.pull("keras.applications/Resnet50")
+    with pytest.raises(UnknownName, match="Another version of Keras published it"):
+        zoo.pull("keras.applications/ResNet50@" + "0" * 40)
+    with pytest.raises(InvalidArgument, match="resnet101"):
+        zoo.build("resnet101", weights="resnet50.keras_in1k")
 
 
 # What else an HDF5 file can hold

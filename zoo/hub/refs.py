@@ -7,6 +7,7 @@ hf://owner/name          the newest revision on the Hugging Face Hub, whatever Z
 hf://owner/name@v1.0     a tag, a branch or a commit there; 40 digits of a commit always mean the same bytes
 ./folder, ~/x, /x/y      a repository in a folder, wherever it is, or a copied one: config.json and its files
 ./folder@1f0c9a7         the same, pinned
+keras.applications/X     the ImageNet weights that Keras publishes for its function X, such as ResNet50; read only
 
 ZOO_HUB is a folder, or `hf://` for the Hugging Face Hub.
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from zoo.errors import invalid
 from zoo.hub.hugging_face import PREFIX, HubStore
+from zoo.hub.keras_store import KerasStore
 from zoo.hub.manifest import CONFIG
 from zoo.hub.store import FlatStore, FolderStore
 
@@ -31,7 +33,7 @@ _HOW = "Write owner/name, owner/name@revision, hf://owner/name, or a folder such
 class Reference:
     """A repository in a store, and a revision or None for the newest."""
 
-    store: FolderStore | FlatStore | HubStore
+    store: FolderStore | FlatStore | HubStore | KerasStore
     repo: str
     revision: str | None = None
 
@@ -87,6 +89,10 @@ def parse(text, reading=False):
     name, at, revision = text.partition("@")
     if at and not revision:
         raise invalid("a reference ends with '@' but gives no revision", text, _HOW)
+    if name.startswith(KerasStore.prefix):
+        if not reading:
+            raise invalid("only Keras publishes keras.applications", text, "Choose an owner of your own.")
+        return Reference(KerasStore(), name, revision or None)
     parts = name.split("/")
     legal = len(parts) == 2 and all(_PART.fullmatch(p) and ".." not in p and not p.endswith(".") for p in parts)
     named = os.environ.get("ZOO_HUB")
