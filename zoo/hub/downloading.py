@@ -65,7 +65,7 @@ def download(store, repo, commit, name, destination, size, known):
     if destination.is_file() and not destination.is_symlink() and _is(destination, size, known):
         return
     destination.unlink(missing_ok=True)
-    _copy_from_client(store, repo, commit, name, part, size, known)
+    _copy_from_client(repo, commit, name, part, size, known)
     for fresh in (False, True):
         begun = _length(part)
         if begun > size:
@@ -106,12 +106,12 @@ def _check_room(part, needed):
         )
 
 
-def _copy_from_client(store, repo, commit, name, part, size, known):
+def _copy_from_client(repo, commit, name, part, size, known):
     """Takes the file from the client's own cache where another program fetched it, if it is whole there."""
     from huggingface_hub import try_to_load_from_cache
 
-    if store.endpoint or _length(part):
-        return  # that cache does not tell the Hub from a mirror
+    if _length(part):
+        return
     found = try_to_load_from_cache(repo, name, revision=commit)
     with contextlib.suppress(OSError, StoreError):  # it is only a shortcut
         if isinstance(found, str) and _is(Path(found), size, known):

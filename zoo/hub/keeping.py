@@ -164,7 +164,7 @@ def _removed(entry):
 
 def _forget():
     """Removes what is known of revisions that are no longer here."""
-    here = {path.name for path in _in(shelf.models())}
+    here = {path.name for path in _in(shelf.models()) if not path.name.startswith(".")}
     for path in _in(shelf.known()):
         known = shelf.read_known(path.name.removesuffix(".json")) or {}
         gone = known.get("folder") not in here if "@" not in path.name else not _any_of(known.get("commit"), here)
