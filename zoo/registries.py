@@ -158,19 +158,20 @@ def _bring(place, copy):
 # The user's own
 
 
-def write_own(name, entry, *, replace=False):
+def write_own(name, entry, *, replace=False, pins=False):
     """Writes one entry into the user's own registry, whole or not at all.
 
     Args:
         name: variant.tag.
         entry: dict of fields, see `zoo.entries`.
         replace: whether an entry of other content may be there.
+        pins: whether it only pins what is there already and is not pinned.
 
     Returns:
         `Path` of the registry.
 
     Raises:
-        Conflict: there is another entry of this name.
+        Conflict: there is another entry of this name, or it is pinned otherwise.
         StoreError: the registry cannot be written; it is as before.
     """
     path = own_path()
@@ -178,9 +179,15 @@ def write_own(name, entry, *, replace=False):
     make_folder(path.parent)
     with locked(path.with_name(f".{path.name}.lock")):
         entries = dict(_read_file(path, own=True).entries) if path.is_file() else {}
-        if entries.get(name, entry) != entry and not replace:
-            raise Conflict(f"{path} has another entry named {name!r}. Remove it there, or pass --replace.")
-        entries[name] = entry
+        before = entries.get(name, entry)
+        compared = ("ref", "revision", "sha256") if pins else sorted(before.keys() | entry.keys())
+        other = [f for f in compared if before.get(f) != entry.get(f) and not (pins and before.get(f) is None)]
+        if other and not replace:
+            raise Conflict(
+                f"{path} has another entry named {name!r}, of other {', '.join(other)}. Remove it there, or replace it "
+                f"with `zoo registry add {name} REF --replace`."
+            )
+        entries[name] = before | entry if pins else entry
         write_atomic(path, json_bytes({"format": FORMAT, "weights": entries}))
     return path
 

@@ -43,7 +43,7 @@ def checkpoint_of(row):
     _check_architecture(row, found)
     if not row.pinned:
         pins = pins_of(found)
-        path = registries.write_own(row.name, said_of(row) | pins)
+        path = registries.write_own(row.name, said_of(row) | pins, pins=True)
         warnings.warn(
             f"{row.name} was not pinned yet. Now it is, to commit {pins['revision'][:12]} and SHA-256 "
             f"{pins['sha256'][:12]}, in {path}; later pulls must match.",
