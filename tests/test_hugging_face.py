@@ -238,6 +238,18 @@ def test_the_files_of_the_clients_own_cache_are_copied_not_fetched(hub_server):
     assert len(hub_server.seen("/storage/")) == before + 1  # a damaged one there is not believed
 
 
+def test_the_way_that_xet_files_take_through_the_client(hub_server, tmp_path):
+    """Here without Xet, which no loopback server has: the client's own call, its bar, and where the file ends."""
+    from zoo.hub import downloading
+
+    commit = hub_server.add_repo(REPO, revision())
+    seen, part = [], tmp_path / ".model.safetensors.part"
+    downloading._by_xet(HubStore().api(), REPO, commit, "model.safetensors", part, seen.append)
+    assert part.read_bytes() == WEIGHTS
+    assert sum(seen) == len(WEIGHTS)
+    assert [p.name for p in tmp_path.iterdir() if "part" in p.name] == [part.name]
+
+
 def test_a_killed_pull_goes_on_where_it_was(hub_server):
     """Of 25 MB the client hands on 10 MiB at a time; two such pieces survive SIGKILL and are not sent again."""
     weights = np.random.default_rng(1).bytes(25 << 20)
@@ -552,6 +564,18 @@ def test_prune_all_takes_data_and_leftovers_but_not_what_is_in_use(hub_server, c
         path.name for path in folder.iterdir() if path.suffix != ".json"
     ]
     assert content(REF) == revision()
+
+
+def test_what_is_being_written_is_not_pruned():
+    from zoo.files import locked
+
+    models = Path(os.environ["ZOO_CACHE"]) / "models"
+    key = f"me--{'0' * 40}--{'1' * 40}"  # a repository may be called like a commit
+    (models / f".{key}--timm-1.77-ab12cd34.zoo-tmp").mkdir(parents=True)
+    with locked(models / f".{key}.lock"):
+        assert [[e.state for e in part] for part in keeping.prune(everything=True)] == [[], ["leftover"]]
+    assert [[e.state for e in part] for part in keeping.prune()] == [["leftover"], []]
+    assert cached() == []
 
 
 def test_an_unfinished_pull_is_listed_and_its_part_pruned(hub_server, capsys):

@@ -85,7 +85,7 @@ def _sync_folder(path):
 def temporary_beside(path):
     """Returns an unused hidden path in the folder of `path`, recognised by `remove_temporary`."""
     path = Path(path)
-    return path.with_name(f".{path.name[:80]}.{os.getpid()}-{secrets.token_hex(4)}{_TEMPORARY}")
+    return path.with_name(f".{path.name[:160]}.{os.getpid()}-{secrets.token_hex(4)}{_TEMPORARY}")
 
 
 def remove_temporary(folder):

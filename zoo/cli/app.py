@@ -787,7 +787,7 @@ def push(
 
 @app.command()
 def pull(
-    ref: Annotated[str, typer.Argument(metavar="REF", help="owner/name[@revision], a folder, or variant.tag.")],
+    ref: Annotated[str, typer.Argument(metavar="REF", help="[hf://]owner/name[@revision], a folder, or variant.tag.")],
     as_json: options.AsJson = False,
 ):
     """Bring a model here and verify every file."""

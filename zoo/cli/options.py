@@ -32,7 +32,7 @@ def recipes(incomplete):
 Pattern = Annotated[str, typer.Argument(help="Glob pattern of names, such as 'resnet*'.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reference = Annotated[
-    str, typer.Argument(metavar="REF", help="owner/name[@revision], a folder, a run folder, or variant.tag.")
+    str, typer.Argument(metavar="REF", help="[hf://]owner/name[@revision], a folder, a run folder, or variant.tag.")
 ]
 Data = Annotated[str, typer.Argument(help="Name of a data set, or a path (zoo datasets).", autocompletion=datasets)]
 DataOption = Annotated[

@@ -159,7 +159,8 @@ def _transport(error, where):
         return store_error(error, error.filename or "the cache", kept="Nothing else was changed.")
     if isinstance(error, OSError) and "Consistency check failed" in str(error):
         return NoAnswer(f"a transfer for {where} ended early. {_LATER}")
-    return StoreError(f"{where} could not be exchanged with the Hub ({type(error).__name__}: {text}).")
+    xet = " If it is Xet that fails here, HF_HUB_DISABLE_XET=1 goes without." if "xet" in text.lower() else ""
+    return StoreError(f"{where} could not be exchanged with the Hub ({type(error).__name__}: {text}).{xet}")
 
 
 def _page(response, where):

@@ -9,6 +9,7 @@ import hashlib
 import os
 import shutil
 import time
+import warnings
 from pathlib import Path
 
 from zoo.cache import progress
@@ -146,8 +147,13 @@ def _once(store, repo, commit, name, part, size, advance):
     url = hf_hub_url(repo, name, revision=commit, endpoint=api.endpoint)
     by_xet = is_xet_available() and size > CHUNK and not _length(part)
     if by_xet and get_hf_file_metadata(url, endpoint=api.endpoint).xet_file_data is not None:
-        _by_xet(api, repo, commit, name, part, advance)
-        return
+        try:
+            asked(lambda: _by_xet(api, repo, commit, name, part, advance), store.label(repo))
+            return
+        except StoreError as error:
+            if error.errno is not None:
+                raise  # the disk's
+            warnings.warn(f"Xet did not bring {name} ({error}); fetching it the plain way", stacklevel=2)
     # Not compressed, so that a byte of the file is a byte of the answer and a later attempt can go on after it.
     headers = build_hf_headers(**store.agent) | {"Accept-Encoding": "identity"}
     with _Part(part, size) as file:

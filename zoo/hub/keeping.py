@@ -15,7 +15,7 @@ from zoo.hub import manifest, shelf
 WHOLE, DAMAGED, UNFINISHED, LEFTOVER = "whole", "damaged", "unfinished", "leftover"
 OTHERS = {"data": "downloaded data", "arrays": "decoded data"}  # folder -> kind
 BEING_WRITTEN = 3600  # seconds since an unfinished download of data last grew, within which it may be going on
-_KEY = re.compile(r"(?P<key>.*?[0-9a-f]{40})(--.*)?")
+_KEY = re.compile(r"(?P<key>(?:.*[^0-9a-f])?[0-9a-f]{40})(?:[^0-9a-f].*)?")
 
 
 @dataclass(frozen=True)
