@@ -13,7 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 __version__ = "0.1.0"
 
-_NO_KERAS = {"zoo.catalogue", "zoo.embeddings", "zoo.errors", "zoo.recipes", "zoo.registry"}
+_NO_KERAS = {"zoo.catalogue", "zoo.embeddings", "zoo.errors", "zoo.hub.fetching", "zoo.recipes", "zoo.registry"}
 _PUBLIC = {
     "build": "zoo.factory",
     "plain": "zoo.compiled",
@@ -39,7 +39,7 @@ _PUBLIC = {
     "analogies": "zoo.embeddings",
     "export_word2vec": "zoo.embeddings",
     "push": "zoo.hub",
-    "pull": "zoo.hub",
+    "pull": "zoo.hub.fetching",
     "load": "zoo.hub",
     "convert": "zoo.hub.convert.running",
     "list_models": "zoo.registry",

@@ -214,6 +214,7 @@ def _converted(store, repo, commit, where, sizes, rows, folder, incoming, check)
     """Fetches what a foreign format needs of a commit, and keeps the zoo revision that it becomes."""
     from zoo.hub import convert
     from zoo.hub.convert.foreign import limit
+    from zoo.quiet import import_keras
 
     names = tuple(sizes)
     format = convert.recognise(names, rows)
@@ -228,6 +229,7 @@ def _converted(store, repo, commit, where, sizes, rows, folder, incoming, check)
         manifest.check_file_name(name, where)
         store.fetch(repo, commit, name, incoming / name, limit(name))
     version = convert.version(format)
+    import_keras()
     folder = folder.with_name(f"{folder.name}--{version}")
     with staged_folder(folder) as stage:
         convert.converted(format, incoming, stage, source=f"{store.label(repo)}@{commit}", sha256=sha256)
