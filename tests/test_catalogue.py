@@ -1,4 +1,4 @@
-"""Weights by name: what registries say, which of them counts, and that a name always gives the bytes it was pinned to."""
+"""Weights by name: what registries say, which of them counts, and that a name always gives the bytes of its pin."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from zoo.cache import cache_folder
 from zoo.cli import main
 from zoo.errors import Conflict, IntegrityError, InvalidArgument, StoreError, UnknownName
 from zoo.factory import build_plain
-from zoo.hub import pinning
+from zoo.hub import convert, pinning
 
 ROOT = Path(__file__).parent.parent
 ENTRY = {"model": "resnet50", "task": "image_classification", "ref": "hf://team/resnet"}
@@ -83,6 +83,10 @@ def test_timm_agrees_with_its_built_in_entries(monkeypatch):
         assert row.dataset.endswith(f", {cfg.input_size[1]} x {cfg.input_size[2]} pixels")
         assert row.arguments["num_classes"] == cfg.num_classes
         assert list(row.arguments.get("image_shape", (*cfg.input_size[1:], 3))) == [*cfg.input_size[1:], 3]
+        config = {"architecture": row.name.partition(".")[0], "pretrained_cfg": cfg.to_dict()}
+        model, arguments = convert.converter("timm").builder_of(config)
+        assert model == row.model
+        assert arguments.items() <= row.arguments.items()
     net = timm.create_model("inception_v3", pretrained=False, aux_logits=False)
     floats = sum(v.numel() for k, v in net.state_dict().items() if not k.endswith("num_batches_tracked"))
     assert zoo.info("inception_v3.tv_in1k").parameters == floats
