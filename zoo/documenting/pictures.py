@@ -8,6 +8,8 @@ from keras import ops
 
 from zoo import recipes
 from zoo.augmentation import applied
+from zoo.documenting import pictures_of_heads, pictures_of_inputs, pictures_of_training, pictures_of_tuning
+from zoo.documenting.drawing import legend, tidy
 from zoo.losses import standard_loss
 from zoo.plan import Head
 from zoo.schedules import BoundSchedule, rate_of
@@ -41,6 +43,7 @@ def drawers():
     """Returns trick name -> function of a matplotlib `Axes` (or figure) that draws its picture."""
     from zoo.registry import list_tricks
 
+    names = {row.name for row in list_tricks()}
     found = {name: functools.partial(schedule, recipe=texts) for name, texts in SCHEDULES.items()}
     found |= {name: functools.partial(loss_by_probability, recipe=texts) for name, texts in LOSSES.items()}
     found |= {name: functools.partial(photographs, name=name) for name in AUGMENTATIONS}
@@ -54,32 +57,24 @@ def drawers():
     }
     found |= {"ema": averages, "swa": averages, "sam": sharpness, "drop_path": survival, "layer_decay": decays}
     found |= {"dropout": zeroed, "class_balance": balance, "distill": softened, "gradual_unfreeze": thaw}
+    for drawn in (pictures_of_training, pictures_of_inputs, pictures_of_heads, pictures_of_tuning):
+        found |= {name: drawer for name, drawer in drawn.DRAWERS.items() if name in names}
     return found
 
 
 def is_path(name):
     """Says whether an optimizer trick changes the path of a step by itself."""
-    return name not in ("weight_decay", "layer_decay", "accumulate")
+    return name not in ("weight_decay", "layer_decay", "accumulate", *pictures_of_tuning.DRAWERS)
 
 
 def draw(name, path):
     """Draws a trick's picture into a PNG file."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.2, 1.5) if name in AUGMENTATIONS else (4.8, 2.7), layout="constrained", dpi=100)
+    size = (7.2, 1.5) if name in AUGMENTATIONS else pictures_of_inputs.WIDE.get(name, (4.8, 2.7))
+    figure = Figure(figsize=size, layout="constrained", dpi=100)
     drawers()[name](figure)
     figure.savefig(path, metadata={"Software": None})
-
-
-def _tidy(axes, x, y):
-    axes.set(xlabel=x, ylabel=y)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)
-
-
-def _legend(axes, labels):
-    if len(labels) > 1:
-        axes.legend(fontsize=7, frameon=False)
 
 
 # Nets to plan on
@@ -117,8 +112,8 @@ def schedule(figure, recipe):
         axes.plot(step / STEPS, values, label=text)
     if recipe == ["lr_finder"]:
         axes.set_yscale("log")
-    _tidy(axes, "epoch", "learning rate")
-    _legend(axes, recipe)
+    tidy(axes, "epoch", "learning rate")
+    legend(axes)
 
 
 def loss_by_probability(figure, recipe):
@@ -134,8 +129,8 @@ def loss_by_probability(figure, recipe):
         values = values if plan.bound is None else plan.bound(values)
         axes.plot(p, ops.convert_to_numpy(values), label="cross-entropy" if text == "plain" else text)
     axes.set_ylim(0, 4)
-    _tidy(axes, "probability of the right class, one of three", "loss")
-    _legend(axes, recipe)
+    tidy(axes, "probability of the right class, one of three", "loss")
+    legend(axes)
 
 
 def photographs(figure, name):
@@ -167,8 +162,8 @@ def activation(figure, name):
     for other in ACTIVATIONS:
         y = ops.convert_to_numpy(getattr(keras.activations, other)(ops.convert_to_tensor(x, "float32")))
         axes.plot(x, y, label=other, alpha=1.0 if other == name else 0.35, linewidth=2.5 if other == name else 1)
-    _tidy(axes, "x", "activation")
-    _legend(axes, ACTIVATIONS)
+    tidy(axes, "x", "activation")
+    legend(axes)
 
 
 def shared_statistics(figure, norm):
@@ -192,8 +187,8 @@ def valley(figure, name):
         path = _path(text)
         axes.plot(*path.T, marker=".", markersize=3, linewidth=1, label=text)
     axes.set(xlim=(-2.3, 1.0), ylim=(-1.0, 1.0))
-    _tidy(axes, "", "")
-    _legend(axes, [1, 2])
+    tidy(axes, "", "")
+    legend(axes)
 
 
 def _paced(name):
@@ -265,7 +260,7 @@ def attack(figure, name):
         corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, -1]]) * epsilon + origin
         axes.plot(*corners.T, color="C0", linewidth=0.7, linestyle=":")
     axes.set_aspect("equal")
-    _tidy(axes, "", "")
+    tidy(axes, "", "")
 
 
 def averages(figure):
@@ -282,8 +277,8 @@ def averages(figure):
     axes.plot(raw, color="grey", linewidth=0.7, label="weight")
     axes.plot(ema, label="ema(momentum=0.99)")
     axes.plot(ends, swa, marker=".", label="swa(start=0.75), at epoch ends")
-    _tidy(axes, "step", "one weight")
-    _legend(axes, [1, 2])
+    tidy(axes, "step", "one weight")
+    legend(axes)
 
 
 def sharpness(figure):
@@ -295,8 +290,8 @@ def sharpness(figure):
     worst = np.array([loss[max(i - reach, 0) : i + reach + 1].max() for i in range(len(w))])
     axes.plot(w, loss, label="L(w)")
     axes.plot(w, worst, label="max of L(w + e), |e| <= 0.25")
-    _tidy(axes, "one weight", "loss")
-    _legend(axes, [1, 2])
+    tidy(axes, "one weight", "loss")
+    legend(axes)
 
 
 def survival(figure):
@@ -306,8 +301,8 @@ def survival(figure):
     for rate in (0.1, 0.2, 0.5):
         axes.plot(blocks, 1 - rate * (blocks - 1) / 11, marker=".", label=f"drop_path(rate={rate:g})")
     axes.set_ylim(0, 1.05)
-    _tidy(axes, "block", "share of examples that pass it")
-    _legend(axes, [1, 2])
+    tidy(axes, "block", "share of examples that pass it")
+    legend(axes)
 
 
 def decays(figure):
@@ -316,8 +311,8 @@ def decays(figure):
     groups = np.arange(14)
     for rate in (0.65, 0.75, 0.9):
         axes.plot(groups, rate ** (13 - groups), marker=".", label=f"layer_decay(rate={rate:g})")
-    _tidy(axes, "group of layers: stem, twelve blocks, head", "factor of the learning rate")
-    _legend(axes, [1, 2])
+    tidy(axes, "group of layers: stem, twelve blocks, head", "factor of the learning rate")
+    legend(axes)
 
 
 def zeroed(figure):
@@ -338,8 +333,8 @@ def balance(figure):
     for beta in (None, 0.9999, 0.999, 0.99):
         axes.plot(counts, class_weights(counts, beta), marker=".", label="1 / n" if beta is None else f"beta={beta:g}")
     axes.set(xscale="log", yscale="log")
-    _tidy(axes, "examples of the class", "weight")
-    _legend(axes, [1, 2])
+    tidy(axes, "examples of the class", "weight")
+    legend(axes)
 
 
 def softened(figure):
@@ -350,8 +345,8 @@ def softened(figure):
         p = np.exp(logits / temperature)
         axes.bar(np.arange(4) + 0.25 * (i - 1), p / p.sum(), 0.23, label=f"temperature={temperature}")
     axes.set_xticks(range(4))
-    _tidy(axes, "class", "probability")
-    _legend(axes, [1, 2])
+    tidy(axes, "class", "probability")
+    legend(axes)
 
 
 def thaw(figure):
