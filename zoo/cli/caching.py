@@ -42,7 +42,8 @@ def ls(as_json: options.AsJson = False):
         return
     _table(found)
     total = screen.size(sum(e.size for e in found))
-    screen.line(f"{len(found)} entries, {total}, in {cache_folder()}" if found else f"{cache_folder()} holds nothing")
+    count = "1 entry" if len(found) == 1 else f"{len(found)} entries"
+    screen.line(f"{count}, {total}, in {cache_folder()}" if found else f"{cache_folder()} holds nothing")
 
 
 @app.command()

@@ -156,7 +156,7 @@ def _once(store, repo, commit, name, part, size, advance):
             warnings.warn(f"Xet did not bring {name} ({error}); fetching it the plain way", stacklevel=2)
     # Not compressed, so that a byte of the file is a byte of the answer and a later attempt can go on after it.
     headers = build_hf_headers(**store.agent) | {"Accept-Encoding": "identity"}
-    with _Part(part, size) as file:
+    with _Part(part, size) as file, _small_steps():
         bar = _bar(advance)
         http_get(
             url,
@@ -167,6 +167,19 @@ def _once(store, repo, commit, name, part, size, advance):
             displayed_filename=name,
             tqdm_class=bar,
         )
+
+
+@contextlib.contextmanager
+def _small_steps():
+    """Lets the client hand on what came every MiB: at its 10 MiB a slow line looks dead, and a kill loses as much."""
+    from huggingface_hub import constants
+
+    usual = constants.DOWNLOAD_CHUNK_SIZE
+    constants.DOWNLOAD_CHUNK_SIZE = min(usual, CHUNK)
+    try:
+        yield
+    finally:
+        constants.DOWNLOAD_CHUNK_SIZE = usual
 
 
 def _by_xet(api, repo, commit, name, part, advance):
