@@ -4,6 +4,8 @@ import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
+
 from zoo.errors import IntegrityError
 from zoo.files import sha256_of, write_atomic
 from zoo.hub import manifest
@@ -25,7 +27,9 @@ def write_revision(module, foreign, stage, *, source, sha256=None):
     with outlined(foreign.name, foreign.arguments) as model:
         module.load(model, foreign.tensors, **foreign.options)
         values, spec = model.zoo_values, spec_of(model)
-    foreign.tensors = {}  # lets go of those that were copied
+    foreign.tensors = {}
+    for path in values:  # one after the other, so that there are never two copies of all
+        values[path] = np.ascontiguousarray(values[path])
     labels = manifest.check_labels(foreign.labels, spec.arguments.get("num_classes"))
     if spec.heads and labels:
         labels = dict.fromkeys(spec.heads, labels)
