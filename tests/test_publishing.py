@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 
 import numpy as np
@@ -20,7 +19,7 @@ from huggingface_hub import ModelCard
 
 import zoo
 from zoo.cli import main
-from zoo.errors import InvalidArgument, StoreError, UnknownName
+from zoo.errors import IntegrityError, InvalidArgument, StoreError, UnknownName
 from zoo.factory import build_plain
 from zoo.files import json_bytes
 from zoo.hub.changes import Changes
@@ -227,6 +226,34 @@ def test_a_token_that_may_not_write_leaves_nothing(hub_server, monkeypatch, toke
     assert hub_server.repos.find("me/probe") is None
 
 
+def test_damaged_weights_and_borrowed_names_are_not_published(hub_server, tmp_path):
+    run = run_folder(tmp_path / "run")
+    flipped = bytearray((run / "best.safetensors").read_bytes())
+    flipped[-5] ^= 4
+    (run / "best.safetensors").write_bytes(flipped)
+    for target in ("hf://me/probe", "me/probe"):
+        with pytest.raises(IntegrityError, match="its data has SHA-256"):
+            zoo.push(run, target, license="mit", quiet=True)
+        for name in ("model.safetensors", "run.json", "README.md", "config.json"):
+            with pytest.raises(InvalidArgument, match="that of a file zoo writes"):
+                zoo.push(made(), target, license="mit", assets={name: b"{}"}, quiet=True)
+    assert hub_server.repos.find("me/probe") is None
+    assert not (tmp_path / "zoo-hub" / "me" / "probe" / "refs" / "main").exists()
+
+
+def test_a_bare_name_goes_where_zoo_hub_says(hub_server, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("ZOO_HUB")
+    found = zoo.push(made(), "me/probe")  # no account, no network
+    assert found.path.is_relative_to(tmp_path / "home" / ".zoo" / "hub")
+    assert found.url is None
+    assert hub_server.log == []
+    monkeypatch.setenv("ZOO_HUB", "hf://")
+    with pytest.raises(InvalidArgument, match="needs a licence"):
+        zoo.push(made(), "me/probe")
+    assert zoo.push(made(), "me/probe", license="mit", quiet=True).ref.startswith("hf://me/probe@")
+
+
 def test_the_licence_of_the_parent_is_named(hub_server, tmp_path):
     parent = zoo.push(made(), "hf://me/parent", license="cc-by-nc-4.0", quiet=True)
     with pytest.raises(InvalidArgument, match=rf"made from {parent.ref}, whose licence is 'cc-by-nc-4.0' and may bind"):
@@ -339,66 +366,78 @@ def test_ctrl_c_in_the_middle_leaves_nothing_and_says_how_to_go_on(hub_server, t
 # In timm's format
 
 
-@pytest.mark.torch
-@pytest.mark.peers
-@pytest.mark.parametrize(
-    ("name", "arguments"),
-    [
-        ("resnet18", {"image_shape": (64, 64, 3), "num_classes": 3}),
-        ("vit_tiny", {"image_shape": (32, 32, 3), "patch_size": 8, "depth": 2, "num_classes": 3}),
-    ],
-)
-def test_what_we_push_for_timm_loads_in_timm(hub_server, tmp_path, name, arguments):
-    model = made(3, name=name, **arguments)
-    for weight in model.weights:  # small kernels, so that logits stay of ordinary size
-        if len(weight.shape) > 1:
-            weight.assign(np.asarray(weight) - 1.0)
+FOR_TIMM = {
+    "resnet18": {"image_shape": (64, 64, 3)},
+    "resnet50": {"image_shape": (64, 64, 3)},
+    "vit_tiny": {"image_shape": (32, 32, 3), "patch_size": 8, "depth": 2},
+    "vit_small": {"image_shape": (64, 64, 3)},
+}
+WITH_TIMM = """
+import json, sys, types
+sys.modules["torchvision._meta_registrations"] = types.ModuleType("x")
+import numpy, timm, torch
+for name, images in numpy.load(sys.argv[1]).items():
+    model = timm.create_model(f"hf_hub:me/{name}", pretrained=True).eval()
+    with torch.no_grad():
+        logits = model(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy()
+    read = timm.data.resolve_model_data_config(model)
+    print(json.dumps([logits.tolist(), read, model.pretrained_cfg["label_names"]]))
+"""
+
+
+def with_random_weights(name, arguments):
+    """Returns a model whose logits are of ordinary size: kernels drawn by their fan-in."""
+    model = made(3, name=name, num_classes=3, **arguments)
+    for number, weight in enumerate(model.weights):
+        shape = tuple(weight.shape)
+        if len(shape) > 1 and weight.path.endswith("kernel"):
+            values = np.random.default_rng(number).standard_normal(shape) / np.sqrt(np.prod(shape[:-1]))
+            weight.assign(values.astype("float32"))
     declared = {"kind": "image", "image_shape": list(arguments["image_shape"]), "scale": 1 / 255, "maximum": 255.0,
                 "mean": [0.5, 0.4, 0.3], "std": [0.25, 0.2, 0.1], "resize": "bicubic", "crop": 0.9}  # fmt: skip
     model.zoo_spec = model.zoo_spec.but(preprocessing=declared)
-    pushed = zoo.push(model, "hf://me/ours", license="apache-2.0", format="timm", quiet=True)
-    files = hub_server.files("me/ours")
-    assert set(files) == {"README.md", "config.json", "model.safetensors"}
-    card = ModelCard(files["README.md"].decode())
-    assert card.data.library_name == "timm"
-    assert 'timm.create_model("hf_hub:me/ours", pretrained=True)' in card.text
+    return model
 
-    images = np.random.default_rng(0).normal(size=(2, *arguments["image_shape"])).astype("float32")
-    np.save(tmp_path / "images.npy", images)
-    script = """
-        import json, sys, types
-        sys.modules["torchvision._meta_registrations"] = types.ModuleType("x")
-        import numpy, timm, torch
-        model = timm.create_model("hf_hub:me/ours", pretrained=True).eval()
-        with torch.no_grad():
-            logits = model(torch.from_numpy(numpy.load(sys.argv[1]).transpose(0, 3, 1, 2).copy())).numpy()
-        cfg = timm.data.resolve_model_data_config(model)
-        print(json.dumps([logits.tolist(), cfg, model.pretrained_cfg["label_names"]]))
-    """
+
+@pytest.mark.torch
+@pytest.mark.peers
+def test_what_we_push_for_timm_loads_in_timm(hub_server, tmp_path):
+    images, ours = {}, {}
+    for name, arguments in FOR_TIMM.items():
+        model = with_random_weights(name, arguments)
+        pushed = zoo.push(model, f"hf://me/{name}", license="apache-2.0", format="timm", quiet=True)
+        images[name] = np.random.default_rng(0).normal(size=(2, *arguments["image_shape"])).astype("float32")
+        ours[name] = model.predict(images[name], verbose=0)
+        files = hub_server.files(f"me/{name}")
+        assert set(files) == {"README.md", "config.json", "model.safetensors"}
+        card = ModelCard(files["README.md"].decode())
+        assert card.data.library_name == "timm"
+        assert f'timm.create_model("hf_hub:me/{name}", pretrained=True)' in card.text
+        if name in ("resnet18", "vit_tiny"):
+            back = zoo.load(f"hf://me/{name}")  # as the foreign checkpoint it now is
+            assert np.allclose(back.predict(images[name], verbose=0), ours[name], atol=1e-6)
+            assert back.zoo_spec.labels == ("cat", "dog", "cow")
+            assert back.zoo_spec.parent["ref"] == pushed.ref
+            assert zoo.push(model, f"hf://me/{name}", license="apache-2.0", format="timm").created is False
+    np.savez(tmp_path / "images.npz", **images)
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "images.npy")],
+        [sys.executable, "-c", WITH_TIMM, str(tmp_path / "images.npz")],
         env=hub_server.environment(HF_HOME=tmp_path / "timm-home"),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    logits, read, labels = json.loads(done.stdout.splitlines()[-1])
-    ours = model.predict(images, verbose=0)
-    assert np.abs(ours - logits).max() < 1e-4 * max(1.0, np.abs(ours).max())
-    assert np.abs(ours - ours.mean()).max() > 1e-2  # the images do tell
-    assert read["mean"] == pytest.approx([0.5, 0.4, 0.3])
-    assert read["std"] == pytest.approx([0.25, 0.2, 0.1])
-    assert read["interpolation"] == "bicubic"
-    assert read["crop_pct"] == pytest.approx(0.9)
-    assert read["input_size"] == [3, *arguments["image_shape"][:2]]
-    assert labels == ["cat", "dog", "cow"]
-
-    back = zoo.load("hf://me/ours")  # as the foreign checkpoint it now is
-    assert np.allclose(back.predict(images, verbose=0), ours, atol=1e-6)
-    assert back.zoo_spec.labels == ("cat", "dog", "cow")
-    assert back.zoo_spec.parent["ref"] == pushed.ref
+    for name, line in zip(images, done.stdout.splitlines(), strict=True):
+        logits, read, labels = json.loads(line)
+        assert np.abs(ours[name] - logits).max() < 1e-4, name
+        assert np.abs(ours[name][0] - ours[name][1]).max() > 1e-2, name  # the images do tell
+        assert read["mean"] == pytest.approx([0.5, 0.4, 0.3])
+        assert read["std"] == pytest.approx([0.25, 0.2, 0.1])
+        assert (read["interpolation"], read["crop_pct"]) == ("bicubic", pytest.approx(0.9))
+        assert read["input_size"] == [3, *FOR_TIMM[name]["image_shape"][:2]]
+        assert labels == ["cat", "dog", "cow"]
 
 
 def test_what_timm_does_not_have_is_refused(hub_server):

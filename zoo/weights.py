@@ -199,6 +199,18 @@ def header(path):
         return tensors
 
 
+def verify(path):
+    """Reads a whole safetensors file, one tensor in memory at a time, and returns its header, see `header`.
+
+    Raises:
+        IntegrityError: the file is damaged.
+        StoreError: it cannot be read.
+    """
+    with _opened(path) as (file, tensors):
+        _verified(file, tensors, path)
+        return tensors
+
+
 def load_state(path):
     """Returns `(tensors, metadata)` of a safetensors file, such as `save_state` writes.
 

@@ -15,7 +15,7 @@ from zoo.hub.card import card
 from zoo.hub.changes import changes, measured
 from zoo.hub.licenses import binding, chosen
 from zoo.hub.refs import parse
-from zoo.hub.sources import check_assets, counted, gather, parent_license, record_in
+from zoo.hub.sources import CURVES, check_assets, counted, gather, parent_license, record_in
 from zoo.hub.store import FlatStore
 from zoo.hub.timm_format import check_family, timm_files
 
@@ -203,7 +203,7 @@ def _complete(spec, files, own, reference, *, labels, license, format):
         "flops": _flops(spec),
         "license": license,
         "record": record,
-        "picture": next((name for name in files if name.endswith(".png")), None),
+        "picture": CURVES if record and CURVES in files else None,
     }
     if format == "timm":
         return timm_files(spec, files, own, text)

@@ -14,7 +14,8 @@ from zoo.hub.convert.foreign import license_in
 from zoo.spec import Spec, spec_of
 
 BEST = "best.safetensors"
-_SIDE_FILES = (manifest.RUN, "curves.png")
+CURVES = "curves.png"
+_SIDE_FILES = (manifest.RUN, CURVES)
 
 
 def is_run_folder(path):
@@ -108,9 +109,12 @@ def gather(model_or_run, own, assets):
         raise invalid("only a model or a run can be pushed", type(model_or_run).__name__, _PUSHABLE)
     for name in assets:
         manifest.check_file_name(name, "`assets`")
+        if name in _OWN:
+            raise invalid("`assets` are side files, and this name is that of a file zoo writes", name, "Rename it.")
     return spec, {**files, **assets}
 
 
+_OWN = (manifest.CONFIG, manifest.WEIGHTS, manifest.CARD, manifest.RUN)
 _PUSHABLE = "Pass a model from `zoo.build` or `zoo.load`, a `zoo.Run`, or the folder that `zoo.train` wrote."
 
 
@@ -135,11 +139,15 @@ def _save(model, spec, path):
 
 
 def counted(spec, weights):
-    """Returns `(number of weights, number of outputs or None)`, from the header of the weight file."""
-    from zoo.weights import header
+    """Returns `(number of weights, number of outputs or None)`, once the weight file is known to be whole.
+
+    Raises:
+        IntegrityError: it is damaged; what was published so would be refused by every pull.
+    """
+    from zoo.weights import verify
 
     outputs = None if spec.heads else spec.arguments.get("num_classes")
-    return sum(math.prod(shape) for _, shape in header(weights).values()), outputs
+    return sum(math.prod(shape) for _, shape in verify(weights).values()), outputs
 
 
 def check_assets(spec, files):
