@@ -4,6 +4,7 @@ Paper: Yosinski et al., 2014, https://arxiv.org/abs/1411.1792, section 4 (the tr
 Use when: a pretrained model gets a new head on few data, or before all of it is fine-tuned (Kumar et al., 2022,
     https://arxiv.org/abs/2202.10054).
 Start with: a rate ten times that of fine-tuning the whole model.
+Formula: h = f(x) with f as it was, in inference; only W and b of z = h W + b change
 Composes with: every loss, optimizer, schedule and augmentation; the optimizer keeps nothing for frozen weights.
 Conflicts with: layer_decay and gradual_unfreeze, which are about training what this freezes; models of two players.
 Departures: the first or the last layers are frozen in the paper's experiments, here always all but the head.

@@ -5,7 +5,7 @@ Use when: a pretrained model gets a new head on few data, and training all of it
 Start with: epochs_per_group=1, the paper's; groups=4 or so for a deep model.
 Formula: group g of G, counted from the input as 0, trains from epoch (G - 1 - g) epochs_per_group on
 Composes with: everything; freeze_bn keeps the batch-norm statistics of frozen layers, which else follow the new data.
-Conflicts with: nothing.
+Conflicts with: freeze_backbone, features_once and lora, which freeze what it thaws.
 Departures: gradients of frozen weights are computed and reach the optimizer's moments, as nothing is compiled anew when
     a group thaws; the weights themselves do not move.
 """

@@ -6,7 +6,7 @@ Start with: rate=0.75.
 Formula: rate(d) = peak rate^(D - 1 - d), with d = 0 ... D - 1 the depth of a layer, D - 1 that of the head
 Composes with: every optimizer and schedule; weight decay shrinks with the rate; gradual_unfreeze, whose factors
 multiply.
-Conflicts with: models of two players.
+Conflicts with: freeze_backbone, features_once and lora, which freeze what it is about; models of two players.
 Departures: Howard and Ruder (2018, https://arxiv.org/abs/1801.06146, section 3.2) were first, with 1 / 2.6.
 """
 
