@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 import zoo
@@ -38,17 +39,35 @@ def test_links_lead_somewhere():
             assert "://" in target or (path.parent / target).is_file(), f"{path.name} links to {target}"
 
 
-def test_pictures_are_there_and_not_blank():
+def test_every_trick_has_a_picture_that_is_not_blank():
+    assert set(pictures.drawers()) == {row.name for row in ROWS}
     for name in pictures.drawers():
         pixels = np.asarray(Image.open(pages.DOCS / f"{name}.png").convert("L"))
         assert pixels.shape[0] >= 150
         assert (pixels < 128).mean() > 0.002, name
 
 
-@pytest.mark.parametrize("name", ["cosine", "focal", "pgd", "radam", "batch_norm"])
+@pytest.mark.parametrize("name", ["cosine", "focal", "pgd", "radam", "batch_norm", "softmax_head", "word_dropout"])
 def test_pictures_can_be_drawn(name, tmp_path):
     pictures.draw(name, tmp_path / "drawn.png")
     assert Image.open(tmp_path / "drawn.png").size == (480, 270)
+
+
+def test_what_pictures_show_is_what_the_tricks_do():
+    """Some lines of them, read back."""
+
+    def lines(name):
+        figure = Figure()
+        pictures.drawers()[name](figure)
+        return {line.get_label(): np.asarray(line.get_ydata(), float) for line in figure.axes[0].lines}
+
+    waited = lines("accumulate")["accumulate(steps=4)+sgd(learning_rate=0.1)"]
+    assert (np.flatnonzero(np.diff(waited)) % 4 == 3).all()
+    assert len(np.unique(waited)) == 7
+    frozen = lines("freeze_bn")
+    assert np.ptp(frozen["freeze_bn"]) == 0 < np.ptp(frozen["without"])
+    low_rank = lines("lora")
+    assert [(low_rank[name] > 0).sum() for name in ("lora(rank=4)", "lora(rank=2)")] == [4, 2]
 
 
 def test_a_card_in_parts():
