@@ -376,7 +376,7 @@ def test_a_registry_on_the_hub_is_read_once_a_day_and_without_network(hub_server
     assert len(hub_server.log) == asked
     hub_server.delete_repo("team/models")
     monkeypatch.setattr(registries, "KEPT_SECONDS", -1)
-    with pytest.warns(UserWarning, match="using the copy of hf://team/models from"):
+    with pytest.warns(UserWarning, match="using an earlier copy of hf://team/models"):
         assert zoo.info("resnet50.flowers").ref == "hf://team/resnet"
 
 
@@ -421,6 +421,16 @@ def test_the_first_pull_pins_and_says_so_and_later_ones_give_the_same_bytes():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert hub.resolve_weights("probe", "probe_small.demo").sha256 == found.sha256
+
+
+@pytest.mark.usefixtures("_probes")
+def test_a_registry_that_cannot_be_written_is_no_reason_to_go_without(monkeypatch, tmp_path):
+    pushed(1)
+    write(tmp_path / "team" / "registry.json", {"probe_small.demo": PROBE})
+    (tmp_path / "file").write_text("where a folder is needed")
+    monkeypatch.setenv("ZOO_REGISTRY", f"{tmp_path / 'team'};{tmp_path / 'file' / 'own.json'}")
+    with pytest.warns(UserWarning, match=r"is not pinned, and commit \w{12} and SHA-256 \w{12}, which came, could not"):
+        assert hub.resolve_weights("probe", "probe_small.demo").spec.name == "probe_small"
 
 
 @pytest.mark.usefixtures("_probes")
@@ -626,5 +636,5 @@ def test_lists_and_pages_say_what_is_known(capsys):
     page = capsys.readouterr().out
     for words in ("apache-2.0", "not pinned yet", "80.38%", "results-imagenet.csv", 'weights="resnet50.a1_in1k"'):
         assert words in page
-    assert main(["info", "resnet50.keras_in1k"]) == 0
+    assert main(["info", "resnet50.kerashub_in1k"]) == 0
     assert "not stated: ask its publisher before you use it" in capsys.readouterr().out

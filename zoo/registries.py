@@ -11,6 +11,7 @@ A file in the last place of the list is the user's own, which records are writte
 ~/.zoo/registry.json, which need not exist.
 """
 
+import contextlib
 import os
 import re
 import time
@@ -26,6 +27,7 @@ from zoo.registry import FORMAT, index
 FILE = "registry.json"
 BUILT_IN, OWN = "built in", "own"  # how `zoo registry diff` names them
 KEPT_SECONDS = 24 * 3600  # that a copy of a registry on the Hub is used for without asking
+RETRY_SECONDS = 600  # before the Hub is asked again after it did not answer
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,9 +132,10 @@ def _read_hub(place):
         except ZooError as error:
             if age is None:
                 raise
-            days = f"{age / KEPT_SECONDS:.1f} days"
-            warnings.warn(f"using the copy of {place} from {days} ago: {error}", stacklevel=2)
-            os.utime(copy)  # ask again tomorrow, not at every command
+            warnings.warn(f"using an earlier copy of {place}: {error}", stacklevel=2)
+            later = time.time() - KEPT_SECONDS + RETRY_SECONDS  # not at every command
+            with contextlib.suppress(OSError):
+                os.utime(copy, (later, later))
     return _read_file(copy, label=place)
 
 

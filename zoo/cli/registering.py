@@ -56,7 +56,7 @@ def weights_table(rows, as_json=False):
         screen.as_json([as_values(row) for row in rows])
         return
     columns = [Column("name", fold=True), Column("params", right=True), Column("top-1", right=True)]
-    columns += [Column("licence"), Column("pinned")]
+    columns += [Column("licence"), Column("pin")]
     cells = [
         (row.name, screen.count(row.parameters), _accuracy(row), row.license or "-", "yes" if row.pinned else "-")
         for row in rows
@@ -64,7 +64,7 @@ def weights_table(rows, as_json=False):
     if not screen.in_terminal():
         columns += [Column("reference")]
         cells = [(*cell, row.reference) for cell, row in zip(cells, rows, strict=True)]
-    note = "top-1: as published. pinned: - where the first pull records the commit. zoo info NAME says more."
+    note = "top-1: as published. pin: - where the first pull will record it. zoo info NAME says more."
     screen.table(columns, cells, note=note)
 
 
@@ -162,7 +162,8 @@ def verify(
             screen.line(f"{verdict.state}: {verdict.name}" + (f": {verdict.detail}" if verdict.detail else ""))
         states = [verdict.state for verdict in found]
         counts = [f"{states.count(state)} {state}" for state in dict.fromkeys(states)]
-        screen.line(f"{len(found)} entries: {', '.join(counts)}" if found else f"no entry matches {pattern!r}")
+        entries = "1 entry" if len(found) == 1 else f"{len(found)} entries"
+        screen.line(f"{entries}: {', '.join(counts)}" if found else f"no entry matches {pattern!r}")
     if wrong:
         raise typer.Exit(2)
 

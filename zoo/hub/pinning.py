@@ -11,7 +11,7 @@ import warnings
 from zoo import registries
 from zoo.catalogue import catalogue, find_weights
 from zoo.entries import NAME, REVISION
-from zoo.errors import IntegrityError, ZooError, invalid
+from zoo.errors import IntegrityError, StoreError, ZooError, invalid
 from zoo.files import disk
 from zoo.hub import manifest
 from zoo.hub.pulling import kept, published_hash
@@ -42,14 +42,18 @@ def checkpoint_of(row):
     found = checkpoint(row.reference, check)
     _check_architecture(row, found)
     if not row.pinned:
-        pins = pins_of(found)
-        path = registries.write_own(row.name, said_of(row) | pins, pins=True)
-        warnings.warn(
-            f"{row.name} was not pinned yet. Now it is, to commit {pins['revision'][:12]} and SHA-256 "
-            f"{pins['sha256'][:12]}, in {path}; later pulls must match.",
-            stacklevel=4,
-        )
+        warnings.warn(_pinned(row, pins_of(found)), stacklevel=4)
     return found
+
+
+def _pinned(row, pins):
+    """Writes the pins of a first pull to the user's own registry. Returns the sentence that says so."""
+    what = f"commit {pins['revision'][:12]} and SHA-256 {pins['sha256'][:12]}"
+    try:
+        path = registries.write_own(row.name, said_of(row) | pins, pins=True)
+    except StoreError as error:  # what came is sound, and a home that cannot be written is no reason to go without
+        return f"{row.name} is not pinned, and {what}, which came, could not be recorded: {error}"
+    return f"{row.name} was not pinned yet. Now it is, to {what}, in {path}; later pulls must match."
 
 
 def said_of(row):
