@@ -199,6 +199,20 @@ def test_headless_and_old_configurations_of_timm(tmp_path):
     assert len(tensors) == len(headless.weights) + 2
 
 
+def test_the_auxiliary_head_of_inception_comes_along_and_can_be_left_out(tmp_path):
+    small = {"stem": "3x3", "pool_filters": (8,), "factorised_filters": (8,), "wide_blocks": 0, "width": 0.05}
+    theirs = build_empty("inception_v3", aux=True, num_classes=3, image_shape=(33, 33, 3), **small)
+    for weight in theirs.weights:
+        weight.assign(golden_tensor(weight.path.replace("/", "."), tuple(weight.shape)))
+    theirs.zoo_spec = theirs.zoo_spec.but(labels=dict.fromkeys(theirs.zoo_spec.heads, ("a", "b", "c")))
+    zoo.push(theirs, "me/whole")
+    alone = zoo.load("me/whole", aux=False)
+    wanted = keras.ops.convert_to_numpy(theirs(images(alone), training=False)["logits"])
+    np.testing.assert_allclose(predict(alone, images(alone)), wanted, rtol=1e-5, atol=1e-6)
+    assert alone.zoo_spec.labels == ("a", "b", "c")
+    assert alone.zoo_spec.heads is None
+
+
 def test_labels_of_timm_that_cannot_be(tmp_path):
     for names in (["a"], {"0": "a", "5": "b", "2": "c"}, [1, 2, 3], {"0": "a", "1": "b"}):
         folder = timm_folder(tmp_path / "net", label_names=names)

@@ -12,7 +12,7 @@ from zoo.files import disk, sha256_of
 from zoo.hub import manifest
 from zoo.hub.pinning import checkpoint_of
 from zoo.hub.pulling import pulled
-from zoo.hub.refs import looks_like_path
+from zoo.hub.refs import is_keras_file, looks_like_path
 from zoo.hub.sources import BEST, is_run_folder, run_spec
 from zoo.image_size import with_image_size
 from zoo.registry import find_model
@@ -117,7 +117,7 @@ def load(ref, *, num_classes=None, image_size=None, **arguments):
     """
     if num_classes is not None:
         arguments["num_classes"] = num_classes
-    if isinstance(ref, (str, Path)) and str(ref).endswith(".keras"):
+    if isinstance(ref, (str, Path)) and is_keras_file(str(ref)):
         return _load_keras(Path(ref).expanduser(), arguments | ({"image_size": image_size} if image_size else {}))
     return _filled(resolve_weights(None, ref), arguments, image_size)
 
@@ -180,7 +180,10 @@ def _filled(found, changes, image_size=None):
     with first_values(found.weights, later=later, verify=found.weights.name == BEST) as fill:
         with _built_here(found, changes):
             model = build_plain(spec.name, arguments)
-            old_head = head_layers(build_empty(spec.name, **spec.arguments)) if headless else ()
+            fewer = bool(spec.heads) and len(model.zoo_spec.heads or (0,)) < len(spec.heads)
+            whole = build_empty(spec.name, **spec.arguments) if headless or fewer else None
+            old_head = head_layers(whole) if headless else []
+            old_head += _gone(whole, model) if fewer else []
         report = fill(
             model,
             ignore_head=other_head and not headless,
@@ -194,7 +197,17 @@ def _filled(found, changes, image_size=None):
     if built.get("image_shape") != spec.arguments.get("image_shape") and "image_shape" in (declared or {}):
         declared = declared | {"image_shape": built["image_shape"]}
     labels = None if other_head else spec.labels
-    return attach(model, spec.but(arguments=built, labels=labels, preprocessing=declared))
+    if fewer and isinstance(labels, dict):
+        names = [name for name in spec.heads if any(layer.name == name for layer in model.layers)]
+        labels = labels[names[0]] if len(names) == 1 else {name: labels[name] for name in names}
+    changed = {"heads": model.zoo_spec.heads} if fewer else {}
+    return attach(model, spec.but(arguments=built, labels=labels, preprocessing=declared, **changed))
+
+
+def _gone(whole, model):
+    """Returns the layers of a whole model that a smaller one, such as one without an auxiliary head, does not have."""
+    kept = {layer.path for layer in model.layers}
+    return [layer for layer in whole.layers if layer.path not in kept and layer.weights]
 
 
 @contextlib.contextmanager

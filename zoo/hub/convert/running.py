@@ -71,10 +71,14 @@ def license_of(model):
 
 
 def notes_of(model):
-    """Returns what the card of a converted model says was left out, as a list of sentences."""
+    """Returns what the card of a converted model says was left out or is unusual, as a list of sentences."""
     card = model.zoo_origin.folder / manifest.CARD
     lines = card.read_text("utf-8").splitlines() if card.is_file() else []
-    return [line.removeprefix("- ").replace("\\", "") for line in lines if line.startswith("- Left out: ")]
+    return [
+        line.removeprefix("- ").replace("\\", "")
+        for line in lines
+        if line.startswith(("- Left out: ", "- Two outputs: "))
+    ]
 
 
 def _converted_here(path, format, name, arguments):

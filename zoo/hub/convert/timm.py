@@ -177,6 +177,7 @@ FIRST = {  # the tensor whose second axis is the image's channels, by family
     "xception": "conv1.weight",
     "inception_v3": "Conv2d_1a_3x3.conv.weight",
 }
+AUXILIARY = "Two outputs: the auxiliary classifier is the second; zoo.load(..., aux=False) leaves it out."
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # where a configuration gives none
 
 
@@ -228,7 +229,7 @@ def read(folder, config):
         labels=labels,
         preprocessing=_preprocessing(cfg, arguments["image_shape"]),
         license=license_of(cfg.get("license")) or license_of(config.get("license")) or license_in(folder),
-        notes=(*notes, *counters),
+        notes=(*notes, *counters, *(AUXILIARY,) * arguments.get("aux", False)),
     )
 
 
