@@ -134,6 +134,18 @@ def progress(title, total, quiet=False):
         yield lambda amount: bar.advance(task, amount)
 
 
+@contextlib.contextmanager
+def working(title, quiet=False):
+    """Shows that something without measurable steps goes on; silent where nobody watches."""
+    if quiet or not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(title):
+        yield
+
+
 def remember_arrays(key, make):
     """Returns named NumPy arrays, kept in the cache as one `.npy` file each and read back memory-mapped.
 

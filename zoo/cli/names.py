@@ -91,5 +91,6 @@ def reference(ref):
         As `zoo.load`.
     """
     from zoo.hub import resolve_weights
+    from zoo.hub.refs import is_keras_file
 
-    return None if ref.endswith(".keras") else resolve_weights(None, ref)
+    return None if is_keras_file(ref) else resolve_weights(None, ref)

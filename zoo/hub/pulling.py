@@ -8,6 +8,7 @@ import contextlib
 import shutil
 import warnings
 
+from zoo.cache import working
 from zoo.errors import IntegrityError, InvalidArgument, StoreError
 from zoo.files import locked, make_folder, replace_folder, staged_folder
 from zoo.hub import manifest, shelf
@@ -82,7 +83,7 @@ def _resolved(store, repo, revision):
         here = f"{store.label(repo)}@{commit}"
         if not isinstance(error, NoAnswer):
             raise type(error)(f"{error} What was pulled on {day} is still here, as {here}.") from None
-        why = "HF_HUB_OFFLINE is set" if store.offline else "no network"
+        why = "HF_HUB_OFFLINE is set" if store.offline else "the Hub does not answer"
     warnings.warn(f"{why}: using {here}, pulled on {day}", stacklevel=5)
     return commit
 
@@ -231,7 +232,8 @@ def _converted(store, repo, commit, where, sizes, rows, folder, incoming, check)
     version = convert.version(format)
     import_keras()
     folder = folder.with_name(f"{folder.name}--{version}")
-    with staged_folder(folder) as stage:
+    import_keras()  # its notices held back: this may be the first that needs it
+    with staged_folder(folder) as stage, working(f"converting {where} from {format}", store.quiet):
         convert.converted(format, incoming, stage, source=f"{store.label(repo)}@{commit}", sha256=sha256)
         config = (stage / manifest.CONFIG).read_bytes()
         found = manifest.parse(config, where)

@@ -62,6 +62,11 @@ def looks_like_path(text):
     return marked or (os.name == "nt" and (text[1:2] == ":" or "\\" in text))
 
 
+def is_keras_file(text):
+    """Says whether a reference is a file that Keras saved; none is ever read from a Hub."""
+    return text.endswith(".keras") and not text.startswith(PREFIX)
+
+
 def parse(text, reading=False):
     """Returns the `Reference` that a text or a path means.
 
