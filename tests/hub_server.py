@@ -88,6 +88,7 @@ class HubServer:
             self.other_token: {"name": "stranger", "orgs": [], "role": "write"},
         }
         self.home = None  # HF_HOME of `environment`
+        self.cached = False  # whether small files are served from another path, as the Hub does by now
         self.proxied = []  # the hosts that were asked for through this server as a proxy
         self.page_size = 1000  # rows of a listing in one answer
         self.part_size = None  # bytes of one part of an upload; None: every upload in one piece
@@ -620,6 +621,7 @@ class Handler(BaseHTTPRequestHandler):
                 )
             raise Refused(403, f"{wrong} and you are not in the authorized list.", "GatedRepo")
 
+    @route("GET HEAD", "/api/resolve-cache/models/{repo}/{rev}/{path}")
     @route("GET HEAD", "/{repo}/resolve/{rev}/{path}")
     def resolve(self, repo, rev, path):
         repo = self._repo(repo)
@@ -629,6 +631,9 @@ class Handler(BaseHTTPRequestHandler):
         if file is None:
             raise Refused(404, "Entry not found", "EntryNotFound", headers)
         headers["ETag"] = f'"{file.etag}"'
+        if file.sha256 is None and self.hub.cached and not self.path.startswith("/api/"):
+            where = f"/api/resolve-cache/models/{repo.name}/{commit.id}/{quote(path)}"
+            return Answer(b"Temporary Redirect", 307, {**headers, "Location": where})
         if file.sha256 is None:
             content = self.hub.repos.damaged.get(file.blob_id, file.content)
             return self._ranged(content, {**headers, "Content-Type": "text/plain; charset=utf-8"})

@@ -22,6 +22,7 @@ from hub_server import HubServer
 from huggingface_hub.utils import close_session
 
 import zoo
+from zoo.cli import main
 from zoo.errors import IntegrityError, StoreError, UnknownName, ZooError
 from zoo.hub.hugging_face import HubStore
 from zoo.hub.manifest import Manifest
@@ -90,6 +91,12 @@ def test_without_faults_each_file_is_fetched_once(hub, tmp_path):
     assert pulled(f"{REF}@{hub.commits(REPO)[0].id}") == FILES
     assert requests(hub) == before  # a pinned revision that is here needs no network
     assert not [seen for seen in hub.log if seen.where == "storage" and seen.user]
+
+
+def test_small_files_behind_a_redirect(hub):
+    hub.cached = True
+    assert pulled() == FILES
+    assert hub.seen("/api/resolve-cache/")
 
 
 @pytest.mark.parametrize("name", sorted(FILES))
@@ -495,6 +502,27 @@ def test_two_processes_pull_the_same_model_and_fetch_its_weights_once(hub):
     assert pulled() == FILES
 
 
+# The command line
+
+
+@pytest.mark.parametrize("how", ["missing", "no token", "gated", "wrong token", "silent", "corrupted"])
+def test_the_command_says_it_in_a_sentence(hub, monkeypatch, capsys, how):
+    monkeypatch.setenv("HF_TOKEN", hub.token)
+    if how in ("silent", "corrupted"):
+        hub.fault(how, FILE if how == "silent" else STORAGE, times=FOREVER)
+    else:
+        closed(hub, how)
+    assert main(["pull", REF]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "me/net" in err.replace("\n", "")
+    assert "Traceback" not in err
+    assert not [t for t in (hub.token, hub.other_token) if t in err]
+    with pytest.raises(ZooError) as error:
+        main(["--debug", "pull", REF])
+    assert not [t for t in (hub.token, hub.other_token) if t in everything(error.value)]
+
+
 # Without a network
 
 
@@ -519,7 +547,7 @@ def test_without_a_network_what_was_pulled_is_used(hub_server, monkeypatch):
     folder = zoo.pull(REF)
     other.close()
     close_session()  # with its open connections
-    with pytest.warns(UserWarning, match=f"using {REF}@{other.commits(REPO)[0].id}, pulled on"):
+    with pytest.warns(UserWarning, match=f"does not answer: using {REF}@{other.commits(REPO)[0].id}, pulled on"):
         assert zoo.pull(REF) == folder
     with pytest.raises(StoreError, match=r"me/never.*HF_ENDPOINT") as error:
         zoo.pull("hf://me/never")

@@ -138,6 +138,12 @@ def test_a_renamed_repository_redirects(api, hub_server, tmp_path):
     assert "a.txt" in hub_server.files("me/new")
 
 
+def test_small_files_behind_a_redirect(api, hub_server, net, tmp_path):
+    hub_server.cached = True
+    assert fetched(api, net, "config.json", tmp_path) == b"{}"
+    assert [s.status for s in hub_server.seen("config.json")] == [307, 200, 200]  # the client remembers where it led
+
+
 def test_a_snapshot(api, hub_server, net, tmp_path):
     folder = api.snapshot_download(net, cache_dir=tmp_path, allow_patterns=["*.json", "*.safetensors"])
     assert sorted(os.listdir(folder)) == ["config.json", "model.safetensors"]
