@@ -592,3 +592,110 @@ def test_the_same_folder_gives_the_same_revision(tmp_path):
     assert [p.name for p in (tmp_path / "zoo-cache" / "models").iterdir() if p.is_dir()] == [
         first.zoo_origin.folder.name
     ]
+
+
+# Writing for timm
+
+
+def test_what_is_written_for_timm_comes_back_as_it_was(tmp_path):
+    declared = preprocessing.image_declaration(
+        (8, 8, 3), maximum=16.0, mean=[0.1, 0.2, 0.3], resize="bilinear", crop=0.9
+    )
+    theirs = tiny_vit()
+    theirs.zoo_spec = theirs.zoo_spec.but(preprocessing=declared, labels=("a", "b", "c"))
+    model = zoo.convert(timm_folder(tmp_path / "net", theirs))
+    for mine, other in zip(model.weights, theirs.weights, strict=True):
+        np.testing.assert_array_equal(np.asarray(keras.ops.convert_to_numpy(mine)), keras.ops.convert_to_numpy(other))
+    assert model.zoo_spec.arguments == theirs.zoo_spec.arguments
+    assert model.zoo_spec.labels == ("a", "b", "c")
+    photograph = photographs()[2]
+    wanted = preprocessing.encode(declared, [photograph])
+    np.testing.assert_allclose(preprocessing.encode(model.zoo_spec.preprocessing, [photograph]), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "architecture", "made_with"),
+    [
+        ("resnet18", {"image_shape": (64, 64, 3)}, "resnet18", {}),
+        ("vit_tiny", {"image_shape": (384, 384, 3)}, "vit_tiny_patch16_384", {"img_size": [384, 384]}),
+        ("vit_base", {"patch_size": 32, "depth": 1}, "vit_base_patch16_224", {"patch_size": 32, "depth": 1}),
+    ],
+)
+def test_architectures_for_timm(name, arguments, architecture, made_with):
+    from zoo.hub.convert.filling import outlined
+    from zoo.hub.convert.timm_writing import _architecture
+
+    with outlined(name, arguments | {"num_classes": 3}) as model:
+        found = _architecture(model.zoo_spec)
+    assert found[0] == architecture
+    assert made_with.items() <= found[1].items()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        (
+            "resnet18",
+            {"flavour": "keras", "filters": 4},
+            "timm has no resnet18 with these arguments.*'flavour': 'keras'",
+        ),
+        ("resnet50", {"blocks": (1, 1, 1, 1)}, "timm has no resnet50 with these arguments.*'blocks'"),
+        ("resnet20", {}, "does not write this network's weights for timm. Received: 'resnet20'"),
+        ("vit_tiny", {"pool": "mean", **TINY}, "timm has no vit_tiny with these arguments.*'pool': 'mean'"),
+        ("vit_tiny", {"epsilon": 1e-12, **TINY}, "Those of timm's are {'epsilon': 1e-06}"),
+    ],
+)
+def test_networks_that_timm_does_not_have(name, arguments, message):
+    from zoo.hub.convert.filling import outlined
+    from zoo.hub.convert.timm_writing import _architecture
+
+    small = {"image_shape": (32, 32, 3), "num_classes": 3}
+    with outlined(name, small | arguments) as model, pytest.raises(InvalidArgument, match=message):
+        _architecture(model.zoo_spec)
+
+
+def test_preprocessing_that_timm_does_not_have():
+    model = tiny_vit()
+    model.zoo_spec = model.zoo_spec.but(preprocessing=preprocessing.image_declaration((8, 8, 3), order="bgr"))
+    with pytest.raises(InvalidArgument, match="timm has no preprocessing that does what this model's does"):
+        timm.exported(model)
+
+
+# The Hub and the command line
+
+
+def test_a_repository_of_the_hub_is_converted_and_its_format_checked(hub_server, tmp_path, capsys):
+    from zoo.cli import main
+
+    folder, theirs = transformers_folder(
+        tmp_path / "net", preprocessor={"size": 8, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    )
+    (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    (folder / "pytorch_model.bin").write_bytes(b"\x80\x04")
+    commit = hub_server.add_repo("google/vit", files={p.name: p.read_bytes() for p in folder.iterdir()})
+    model = zoo.convert("hf://google/vit", "transformers")
+    np.testing.assert_allclose(predict(model, images(model)), predict(theirs, images(model)), rtol=1e-5, atol=1e-6)
+    assert model.zoo_spec.parent["ref"] == f"hf://google/vit@{commit}"
+    assert not hub_server.seen(r"pytorch_model\.bin")
+    with pytest.raises(InvalidArgument, match="is not of this format but of transformers"):
+        zoo.convert("hf://google/vit", "timm")
+    with pytest.raises(InvalidArgument, match="says itself which builder"):
+        zoo.convert("hf://google/vit", num_classes=3)
+    capsys.readouterr()
+    assert main(["convert", "hf://google/vit", "--json", "--out", "me/vit"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["model"] == "vit_base"  # the name for a width that has none
+    assert found["license"] == "apache-2.0"
+    assert found["labels"] == ["crane [0]", "cat", "crane [2]", "dog"]
+    assert found["preprocessing"]["mean"] == [0.5] * 3
+    assert found["parameters"] == theirs.count_params()
+    assert predict(zoo.load("me/vit"), images(model)).shape == (2, 4)
+    assert main(["convert", str(folder)]) == 0
+    printed = capsys.readouterr().out
+    for words in (
+        "format        transformers",
+        "licence       apache-2.0",
+        "8 x 8 x 3; resized bilinear",
+        "4: crane [0], cat",
+    ):
+        assert words in printed

@@ -128,7 +128,8 @@ def _read(model, image):
 
     ready = encode(declared, [image], assets_of(model))
     std, mean = declared["std"] or 1.0, declared["mean"] or 0.0
-    return np.clip(ready[0] * std + mean, 0, 1), ready
+    pixels = (ready[0] * std + mean) / ((declared["maximum"] or 1.0) * declared["scale"])
+    return np.clip(pixels[..., ::-1] if declared.get("order") == "bgr" else pixels, 0, 1), ready
 
 
 def _on_grid(table, grid):

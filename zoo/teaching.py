@@ -145,7 +145,8 @@ class Teacher:
             return None
         kinds = mine.get("kind"), ours.get("kind")
         ranges = mine.get("maximum"), ours.get("maximum")
-        if kinds != ("image", "image") or (None in ranges and ranges != (None, None)):
+        orders = mine.get("order", "rgb"), ours.get("order", "rgb")
+        if kinds != ("image", "image") or (None in ranges and ranges != (None, None)) or orders[0] != orders[1]:
             works = "Train the student on data read as the teacher reads it: zoo.data.load_like(data, preprocessing)."
             raise invalid(
                 f"distill: the teacher {self.ref} reads its inputs differently, and not by a scale", works=works

@@ -57,7 +57,7 @@ def convert(path_or_ref, format=None, *, out=None, name=None, license=None, **ar
         model = load(path_or_ref)
         found = (model.zoo_spec.parent or {}).get("format")
         if format not in (None, found):
-            raise invalid(f"{path_or_ref} is not of this format but of {found or 'zoo'}'s own", format)
+            raise invalid(f"{path_or_ref} is not of this format but of {found or 'zoo itself'}", format)
     if out is not None:
         push(model, out, license=license or license_of(model))
     return model
