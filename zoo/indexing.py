@@ -93,7 +93,7 @@ def weights():
         if built not in counts:
             counts[built] = factory.build_empty(entry["model"], **entry["arguments"]).count_params()
         entry["parameters"] = counts[built]
-    return found
+    return {name: dict(sorted(entry.items())) for name, entry in found.items()}
 
 
 # The README
