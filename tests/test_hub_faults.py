@@ -412,6 +412,17 @@ def test_a_repository_that_is_deleted_or_renamed_while_it_is_pushed_to(hub):
         HubStore().publish(REPO, FILES)
 
 
+def test_with_xet_switched_on_a_hub_without_it_still_serves_and_says_why_it_takes_nothing(hub, monkeypatch):
+    big = revision_files(np.random.default_rng(5).bytes(1_500_000))
+    hub.add_commit(REPO, big)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", False)
+    assert pulled() == big
+    with pytest.raises(StoreError, match="HF_HUB_DISABLE_XET=1") as error:
+        published()
+    assert hub.token not in everything(error.value)
+    assert hub.files(REPO) == big
+
+
 def test_a_new_private_repository(hub_server):
     hub_server.fault("lost", "/api/repos/create")
     commit, created = published(private=True, tag="v1")

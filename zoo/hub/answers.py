@@ -153,6 +153,11 @@ def _transport(error, where):
             f"no connection for {where} ({text}). Check the network, HF_ENDPOINT and the proxy settings; "
             "HF_HUB_OFFLINE=1 uses what was pulled before."
         )
+    if isinstance(error, ConnectionError | RuntimeError) and "xet" in text.lower():
+        return StoreError(
+            f"the Xet storage of the Hub failed for {where} ({text}). Run the same command again, or set "
+            "HF_HUB_DISABLE_XET=1 to do without it, as a mirror that has none needs."
+        )
     if isinstance(error, httpx2.HTTPError | ConnectionError):
         return NoAnswer(f"the connection for {where} broke off ({text or type(error).__name__}). {_LATER}")
     if isinstance(error, OSError) and error.errno is not None:
