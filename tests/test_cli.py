@@ -83,7 +83,7 @@ WRONG = {
     "finetune no/such digits": "no repository named 'no/such'",
     "push nowhere me/model": "only a model or the folder of a run can be pushed",
     "pull no/such": "no repository named 'no/such'",
-    "pull https://example.org/x": "this version of zoo reads and writes folder hubs, not addresses",
+    "pull https://example.org/x": "zoo reads and writes hf:// references and folders, no other addresses",
 }
 
 

@@ -52,7 +52,7 @@ def models(pattern, task, as_json):
     every = list_models(task=task)
     found = [row for row in every if row.family == pattern] or _matching(every, pattern, "model")
     if as_json:
-        screen.asas_values([as_values(row) for row in found])
+        screen.as_json([as_values(row) for row in found])
         return
     columns = (
         Column("name"),
@@ -79,7 +79,7 @@ def tricks(pattern, stage, as_json):
     """Prints the tricks whose name matches a pattern, in the order in which they apply."""
     found = _matching(list_tricks(stage=stage), pattern, "trick")
     if as_json:
-        screen.asas_values([as_values(row) for row in found])
+        screen.as_json([as_values(row) for row in found])
         return
     columns = Column("name"), Column("stage"), Column("what it does", fold=True), Column("paper", fold=True)
     rows = [
@@ -93,7 +93,7 @@ def recipes(pattern, task, as_json):
     """Prints the named recipes whose name matches a pattern."""
     found = _matching(list_recipes(task=task), pattern, "recipe")
     if as_json:
-        screen.asas_values([as_values(row) for row in found])
+        screen.as_json([as_values(row) for row in found])
         return
     columns = Column("name"), Column("model"), Column("data"), Column("tricks", fold=True)
     rows = [
@@ -109,7 +109,7 @@ def datasets(pattern, task, as_json):
         raise unknown("task", task, {row.task for row in every})
     found = _matching([row for row in every if task in (None, row.task)], pattern, "data set")
     if as_json:
-        screen.asas_values([as_values(row) for row in found])
+        screen.as_json([as_values(row) for row in found])
         return
     columns = Column("name"), Column("task"), Column("summary", fold=True)
     screen.table(columns, [(row.name, row.task, row.summary) for row in found])
@@ -157,7 +157,7 @@ def info(name, as_json):
 
 def _one(kind, printed, row, as_json):
     """Prints a row as JSON, or as a page by the function `printed`."""
-    return screen.asas_values(as_values(row, kind=kind)) if as_json else printed(row)
+    return screen.as_json(as_values(row, kind=kind)) if as_json else printed(row)
 
 
 def page(name, kind, summary, facts):
@@ -188,7 +188,7 @@ def _model(row, as_json):
     used_by = [r.name for r in list_recipes() if r.settings.get("model") in (row.name, row.default and row.family)]
     weights = [w for w, entry in catalogue().entries.items() if entry["model"] == row.name]
     if as_json:
-        screen.asas_values(as_values(row, kind="model", variants=variants, recipes=used_by, weights=weights))
+        screen.as_json(as_values(row, kind="model", variants=variants, recipes=used_by, weights=weights))
         return
     card = card_of("models", row.name)
     exact = functools.partial("{:,}".format)
@@ -289,7 +289,7 @@ def _expression(text, as_json):
     rows = {row.name: row for row in (*list_recipes(), *list_tricks())}
     if as_json:
         parts = [{"sign": sign, "name": n, "given": given, **as_values(rows[n])} for sign, n, given in terms]
-        screen.asas_values({"kind": "expression", "expression": text, "terms": parts})
+        screen.as_json({"kind": "expression", "expression": text, "terms": parts})
         return
     for number, (sign, name, given) in enumerate(terms):
         row = rows[name]
