@@ -450,6 +450,23 @@ def test_a_disk_without_room_is_noticed_before_the_transfer(hub_server, monkeypa
     assert cached() == []
 
 
+@pytest.mark.parametrize("status", [429, 403, 404])
+def test_what_came_before_a_refusal_is_kept(hub_server, monkeypatch, status):
+    real = time.sleep
+    monkeypatch.setattr(time, "sleep", lambda seconds: real(min(seconds / 100, 0.02)))
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1 << 12)
+    hub_server.add_repo(REPO, revision())
+    hub_server.fault("drop", "/storage/", method="GET")
+    refused = hub_server.fault("status", "/storage/", status=status, retry_after=5, times=10**6)
+    with pytest.raises((StoreError, UnknownName), match=f"{REF}|429") as error:
+        zoo.pull(REF)
+    assert status != 429 or "asks to wait 5 s" in str(error.value)
+    refused.times = 0
+    before = len(hub_server.log)
+    assert content(REF) == revision()
+    assert [s.range for s in hub_server.log[before:] if s.where == "storage"] == [f"bytes={6 << 12}-"]
+
+
 def test_what_was_pulled_is_named_where_the_repository_is_gone(hub_server):
     commit = hub_server.add_repo(REPO, revision())
     zoo.pull(REF)

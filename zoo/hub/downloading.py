@@ -5,6 +5,7 @@ beside the destination as `.NAME.part`, and the next one goes on after it.
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -101,10 +102,12 @@ def _check_room(part, needed):
     with disk(part.parent, "read"):
         free = shutil.disk_usage(part.parent).free
     if needed > free:
-        raise StoreError(
-            f"{part.parent} has {free:,} bytes free and {needed:,} are needed. Nothing was fetched. Free some space "
+        full = StoreError(
+            f"{part.parent} has {free:,} bytes free and {needed:,} are needed. Nothing was kept. Free some space "
             "(`zoo cache prune` helps), or set ZOO_CACHE to a folder on a larger disk."
         )
+        full.errno = errno.ENOSPC
+        raise full
 
 
 def _copy_from_client(repo, commit, name, part, size, known):

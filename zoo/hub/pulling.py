@@ -9,7 +9,7 @@ import shutil
 import warnings
 
 from zoo.cache import working
-from zoo.errors import IntegrityError, InvalidArgument, StoreError
+from zoo.errors import IntegrityError, InvalidArgument, StoreError, UnknownName
 from zoo.files import locked, make_folder, replace_folder, staged_folder
 from zoo.hub import manifest, shelf
 from zoo.hub.answers import NoAnswer
@@ -121,10 +121,10 @@ def _fetched(store, repo, commit, folder, check):
     incoming = make_folder(folder.with_name(f".{folder.name}.incoming"))
     try:
         return _from_hub(store, repo, commit, where, sizes, folder, incoming, check)
-    except NoAnswer:
-        raise  # what came is kept, and the next pull goes on there
-    except (IntegrityError, InvalidArgument, StoreError):
-        shutil.rmtree(incoming, ignore_errors=True)
+    except (IntegrityError, InvalidArgument, StoreError) as error:
+        refused = isinstance(error, UnknownName) or (isinstance(error, StoreError) and error.errno is None)
+        if not refused:  # by the Hub or the network: what came is kept, and the next pull goes on there
+            shutil.rmtree(incoming, ignore_errors=True)
         raise
 
 
