@@ -336,6 +336,7 @@ def test_the_licence_comes_from_the_configuration_else_from_the_card(tmp_path):
         "---\n!!python/object/apply:os.system ['echo']\n---",
         "---\na: &a [x]\nlicense: *a\n---",
         "---\n" + "[" * 5000 + "\n---",
+        "---\nlicense: mit\nlong: " + "x" * (1 << 17) + "\n---",
     ],
 )
 def test_cards_that_say_nothing(text):
@@ -401,6 +402,29 @@ def test_names_of_transformers_old_and_new_with_and_without_prefix(tmp_path, nam
     assert model.zoo_spec.arguments["epsilon"] == 1e-12
     assert model.zoo_spec.preprocessing is None
     assert model.zoo_spec.labels == (None if names.get("bare") else ("crane [0]", "cat", "crane [2]", "dog"))
+
+
+def test_a_tensor_that_is_there_twice_is_refused(tmp_path):
+    folder, _ = transformers_folder(tmp_path / "net")
+    tensors = load_file(folder / "model.safetensors")
+    for name, twin in (
+        ("vit.embeddings.cls_token", "embeddings.cls_token"),
+        ("vit.layers.0.attention.q_proj.bias", "vit.encoder.layer.0.attention.attention.query.bias"),
+    ):
+        save_file(tensors | {twin: tensors[name]}, folder / "model.safetensors")
+        with pytest.raises(InvalidArgument, match=f"a tensor twice, by different names.*{twin}"):
+            zoo.convert(folder)
+    save_file(tensors | {"vit.layers.0.attention.qkv_proj.bias": np.ones(24, "float32")}, folder / "model.safetensors")
+    with pytest.raises(InvalidArgument, match=r"left over 'vit\.layers\.0\.attention\.k_proj\.bias'"):
+        zoo.convert(folder)
+
+
+def test_links_into_the_cache_of_another_program_are_followed(tmp_path):
+    folder, _ = transformers_folder(tmp_path / "net", image_size=[8, 8], preprocessor={"size": 8, "resample": None})
+    (tmp_path / "snapshot").mkdir()
+    for path in folder.iterdir():
+        (tmp_path / "snapshot" / path.name).symlink_to(path)
+    assert zoo.convert(tmp_path / "snapshot").zoo_spec.preprocessing["resize"] == "bilinear"
 
 
 def test_a_pooler_is_left_out_and_named(tmp_path):

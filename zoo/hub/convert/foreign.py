@@ -11,6 +11,7 @@ from zoo.files import disk, open_regular
 WEIGHTS = "model.safetensors"
 MAX_SMALL_BYTES = 16 << 20  # of a JSON file or a card
 MAX_WEIGHTS_BYTES = 1 << 40
+MAX_FRONT_MATTER = 1 << 16  # characters
 MAX_SIDE = 4096  # pixels
 _LICENSE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}")
 
@@ -171,10 +172,11 @@ def front_matter(text):
     if not lines or lines[0].strip() != "---":
         return {}
     end = next((i for i, line in enumerate(lines[1:2000], start=1) if line.strip() == "---"), None)
-    if end is None:
+    head = "\n".join(lines[1:end])
+    if end is None or len(head) > MAX_FRONT_MATTER:
         return {}
     try:
-        found = yaml.load("\n".join(lines[1:end]), Loader=_plain_loader())
+        found = yaml.load(head, Loader=_plain_loader())
     except (yaml.YAMLError, RecursionError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -88,7 +88,11 @@ def load(model, tensors, *, layer_norm_eps=1e-12):
 
 
 def named(tensors):
-    """Returns tensors by the names of transformers 5; those of a bare ViTModel get the "vit." they lack."""
+    """Returns tensors by the names of transformers 5; those of a bare ViTModel get the "vit." they lack.
+
+    Raises:
+        InvalidArgument: two tensors are the same one by different names.
+    """
 
     def new(match):
         return f"vit.layers.{match[1]}.{RENAMED.get(match[2], match[2])}.{match[3]}"
@@ -96,7 +100,11 @@ def named(tensors):
     def whole_name(name):
         return name if name.startswith(("vit.", "classifier.")) else f"vit.{name}"
 
-    return {OLD_NAME.sub(new, whole_name(name)): tensor for name, tensor in tensors.items()}
+    found = {name: OLD_NAME.sub(new, whole_name(name)) for name in tensors}
+    twice = [name for name, new_name in found.items() if new_name != name and new_name in tensors]
+    if len(set(found.values())) != len(found):
+        raise invalid("the checkpoint has a tensor twice, by different names", twice[:4] or sorted(found)[:4])
+    return {found[name]: tensor for name, tensor in tensors.items()}
 
 
 def joined(tensors):
@@ -104,8 +112,9 @@ def joined(tensors):
     found = dict(tensors)
     for name in tensors:
         parts = [name.replace(".q_proj.", f".{part}_proj.") for part in "qkv"]
-        if ".q_proj." in name and all(part in found for part in parts):
-            found[name.replace(".q_proj.", ".qkv_proj.")] = np.concatenate([found.pop(part) for part in parts])
+        both = name.replace(".q_proj.", ".qkv_proj.")
+        if ".q_proj." in name and both not in found and all(part in found for part in parts):
+            found[both] = np.concatenate([found.pop(part) for part in parts])
     return found
 
 
@@ -205,6 +214,7 @@ def _check_kind(config):
 def _network(config, shapes):
     """Returns `(variant, arguments)` of our builder; shapes: name in transformers 5 -> shape."""
     config = DEFAULTS | config
+    config |= {key: _side(config[key]) for key in ("image_size", "patch_size")}
     width, depth, heads, hidden, patch, channels, image = (
         whole(config, key, most=1 << 20)
         for key in (
@@ -241,6 +251,11 @@ def _network(config, shapes):
     return WIDTHS.get(width, "vit_base"), arguments
 
 
+def _side(value):
+    """Returns the one number that a square's two sides are."""
+    return value[0] if isinstance(value, list) and len(value) == 2 and value[0] == value[1] else value
+
+
 def _labels(config):
     """Returns the class names of a configuration, or None where it only numbers them."""
     rows = config.get("id2label")
@@ -267,7 +282,7 @@ def _preprocessing(path, image_shape):
         wrong = "the preprocessing resizes images to another size than the model takes, or crops them"
         raise invalid(wrong, {k: found.get(k) for k in ("size", "do_center_crop")}, f"The model takes {image_shape}.")
     scale = found.get("rescale_factor", 1 / 255) if found.get("do_rescale", True) else 1.0
-    resample = found.get("resample", 2)
+    resample = 2 if found.get("resample") is None else found["resample"]
     if type(resample) is not int or resample not in RESAMPLING:
         raise invalid("the preprocessing has an unknown 'resample'", resample, f"Known: {RESAMPLING}.")
     half, normal = [0.5] * channels, found.get("do_normalize", True)
