@@ -92,6 +92,21 @@ def test_timm_agrees_with_its_built_in_entries(monkeypatch):
     assert zoo.info("inception_v3.tv_in1k").parameters == floats
 
 
+@pytest.mark.peers
+def test_keras_hub_agrees_with_its_built_in_entries():
+    from keras_hub.models import ResNetBackbone, ViTBackbone, XceptionBackbone
+
+    presets = {**ResNetBackbone.presets, **ViTBackbone.presets, **XceptionBackbone.presets}
+    rows = [row for row in zoo.list_weights() if row.format == "keras_hub"]
+    assert rows
+    for row in rows:
+        preset = row.ref.removeprefix("hf://keras/")
+        width = {"resnet18": 512, "vit_base": 768, "vit_large": 1024}.get(row.model, 2048)
+        counted = presets[preset]["metadata"]["params"] + 1000 * width + 1000  # without and with the classifier
+        if "_v2_" not in preset:  # of which it gives the counts of version 1
+            assert row.parameters == counted
+
+
 # Files that others write: the code and the schema refuse the same
 
 
