@@ -1,5 +1,8 @@
 """A folder of images as a data set: one folder per class, decoded batch by batch so that memory stays flat."""
 
+import concurrent.futures
+import functools
+import os
 import unicodedata
 from collections import Counter
 from pathlib import Path
@@ -22,15 +25,19 @@ class Pixels:
     def __init__(self, declared):
         self.declared, self._kept, self._room = declared, {}, KEPT
 
-    def of(self, path):
-        """Returns raw pixels (H, W, C) of one file."""
-        pixels = self._kept.get(path)
-        if pixels is None:
-            pixels = preprocessing.file_pixels(self.declared, path)
-            if pixels.nbytes <= self._room:
+    def of(self, paths):
+        """Returns the raw pixels of some files, (n, H, W, C); those not kept are decoded on every core."""
+        missing = [path for path in dict.fromkeys(paths) if path not in self._kept]
+        found = {}
+        if missing:
+            with concurrent.futures.ThreadPoolExecutor(min(len(missing), os.cpu_count())) as pool:
+                read = functools.partial(preprocessing.file_pixels, self.declared)
+                found = dict(zip(missing, pool.map(read, missing), strict=True))
+        for path, pixels in found.items():
+            if pixels.nbytes <= self._room and path not in self._kept:
                 self._room -= pixels.nbytes
                 self._kept[path] = pixels
-        return pixels
+        return np.stack([found[path] if path in found else self._kept[path] for path in paths])
 
 
 class FileSplit(base.Split):
@@ -47,8 +54,7 @@ class FileSplit(base.Split):
         self.paths, self._pixels = np.asarray(paths, object), pixels
 
     def inputs(self, indices):
-        rows = [self._pixels.of(path) for path in self.paths[indices]]
-        return preprocessing.encode_array(self._pixels.declared, np.stack(rows))
+        return preprocessing.encode_array(self._pixels.declared, self._pixels.of(list(self.paths[indices])))
 
     def subset(self, indices):
         indices = np.asarray(indices, np.int64)
