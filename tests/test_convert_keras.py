@@ -290,6 +290,7 @@ def plain(path, **more):
 def test_plain_arrays_are_read(tmp_path):
     def states(file, name):
         file["layers/dropout/seed_generator/vars/0"] = np.zeros(2, "uint32")
+        file["optimizer/vars/0"] = np.int64(7)
         file.create_dataset(
             "packed", data=np.ones((50, 4), "float16"), compression="gzip", shuffle=True, fletcher32=True
         )

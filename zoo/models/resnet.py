@@ -6,10 +6,12 @@ Shapes: image (B, H, W, C), float32 -> logits (B, num_classes)
 Departures: flavour "torch" (timm, torchvision) strides in a bottleneck's 3 x 3 convolution, which Goyal et al. 2017
     found better; "keras" (keras.applications) strides in its first 1 x 1 convolution, as the paper does. In version 2
     "torch" is the paper's network; "keras" instead strides in a stage's last block, has no normalisation between stem
-    and first block, and biases where no normalisation follows directly. `norm`, activations other than ReLU,
-    `separable` and stochastic depth (Huang et al. 2016) came after the paper.
+    and first block, and biases where no normalisation follows directly; "kerashub" (KerasHub, timm's resnetv2) only
+    lacks that normalisation, so that its first block normalises. `norm`, activations other than ReLU, `separable` and
+    stochastic depth (Huang et al. 2016) came after the paper.
 """
 
+import math
 from dataclasses import dataclass
 
 import keras
@@ -44,6 +46,7 @@ VARIANTS = {  # residual blocks of each stage
 FLAVOURS = {  # batch norm, as the weights that each flavour loads were trained with
     "torch": {"epsilon": 1e-5, "momentum": 0.9},
     "keras": {"epsilon": 1.001e-5, "momentum": 0.99},
+    "kerashub": {"epsilon": 1e-5, "momentum": 0.9},
 }
 
 
@@ -129,7 +132,7 @@ def block_v2(x, filters, stride, style, drop_path_rate, *, preactivate, name):
     out, kept = steps[-1][0], x
     if preactivate:
         x = style.norm_act(x, name=f"{name}_1")
-    if style.shortcut == "projection" and (kept.shape[-1] != out or (stride > 1 and style.flavour == "torch")):
+    if style.shortcut == "projection" and (kept.shape[-1] != out or (stride > 1 and style.flavour != "keras")):
         kept = style.conv(x, out, 1, stride, normed=False, name=f"{name}_shortcut")
     elif style.shortcut:
         kept = shortcut_pad(kept, out, stride, name=f"{name}_shortcut")
@@ -168,7 +171,7 @@ def resnet(
         stem: "3x3" keeps the resolution; "7x7" with its max pooling divides it by four.
         shortcut: where a block changes the shape, "pad" subsamples and adds zero channels (the paper's option A),
             "projection" is a 1 x 1 convolution (option B). None leaves out the shortcuts of all blocks: a plain net.
-        flavour: "torch" or "keras", whose weights the network can hold: see the module's departures.
+        flavour: "torch", "keras" or "kerashub", whose weights the network can hold: see the module's departures.
         image_shape: (H, W, C).
         num_classes: outputs; 1 is a binary classifier.
         version: 1 activates after the sum, 2 before the convolutions.
@@ -200,7 +203,7 @@ def resnet(
             "without shortcuts nothing remains where `drop_path_rate` drops a block", drop_path_rate, "Use 0."
         )
     style = Style(version, bottleneck, shortcut, flavour, norm, activation, separable)
-    bare_stem = version == 2 and flavour == "keras"  # its first block normalises and activates
+    bare_stem = version == 2 and flavour != "torch"  # its first block normalises and activates
     image = x = image_input(image_shape)
     image_at_least((4 if stem == "7x7" else 1) * 2 ** (len(blocks) - 1), image_shape)
 
@@ -209,7 +212,10 @@ def resnet(
     x = style.conv(x, filters, kernel_size, stride, normed=not bare_stem, name="stem")
     x = x if bare_stem else style.norm_act(x, name="stem")
     if stem == "7x7":
-        x = layers.ZeroPadding2D(1, name="stem_pool_pad")(x)  # after ReLU zeros cannot win; "keras" lets them win
+        if bare_stem and flavour == "kerashub":  # without ReLU zeros could win
+            x = ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-math.inf)
+        else:
+            x = layers.ZeroPadding2D(1, name="stem_pool_pad")(x)  # after ReLU they cannot; "keras" lets them win
         x = layers.MaxPooling2D(3, 2, name="stem_pool")(x)  # (B, H/4, W/4, filters)
 
     # Stages
@@ -217,7 +223,7 @@ def resnet(
     for stage, count in enumerate(blocks):
         for block in range(count):
             first, last = stage > 0 and block == 0, stage < len(blocks) - 1 and block == count - 1
-            size = filters * 2**stage, 2 if (last if bare_stem else first) else 1
+            size = filters * 2**stage, 2 if (last if version == 2 and flavour == "keras" else first) else 1
             path_rate = drop_path_rate * (sum(blocks[:stage]) + block) / max(total - 1, 1)
             name = f"stage{stage + 1}_block{block + 1}"
             if version == 1:

@@ -24,7 +24,7 @@ MAX_RATIO = 1100  # of compression; deflate reaches 1032
 KINDS = {"Conv2D": "conv2d", "BatchNormalization": "batch_normalization", "Dense": "dense"}
 KINDS |= {"SeparableConv2D": "separable_conv2d", "DepthwiseConv2D": "depthwise_conv2d"}
 _FILTERS = {1: "deflate", 2: "shuffle", 3: "fletcher32"}  # those that every HDF5 library brings
-_STATE = re.compile(r"(.+/)?seed_generator\w*/vars/\d+")  # of random numbers, which are no weights
+_STATE = re.compile(r"(.+/)?seed_generator\w*/vars/\d+|optimizer/vars/\d+")  # of random numbers and training
 _AGAIN = "Nothing was converted. Get the file again from whoever published it."
 
 
