@@ -121,6 +121,12 @@ def test_a_bare_name_that_is_nowhere_says_where_it_was_looked_for(hub_server, tm
         zoo.pull("me/prob")
     hub_server.add_repo("me/prob", revision())
     assert content("me/prob") == revision()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "digits").mkdir(parents=True)
+    before = len(hub_server.log)
+    with pytest.raises(UnknownName, match=r"The hub is .* On the Hugging Face Hub it would be hf://runs/digits"):
+        zoo.pull("runs/digits")
+    assert len(hub_server.log) == before
 
 
 def test_branch_tag_short_and_whole_commits(hub_server):
@@ -420,8 +426,10 @@ def test_a_checkpoint_of_timm_becomes_ours_once_and_works_offline(hub_server, zo
         again = zoo.load("hf://timm/tiny")
     assert len(hub_server.log) == before
     assert again.zoo_origin.weights.stat().st_mtime_ns == stamp
-    monkeypatch.delenv("HF_HUB_OFFLINE")
     monkeypatch.setattr(convert.converter("timm"), "VERSION", convert.converter("timm").VERSION + 1)
+    with pytest.warns(UserWarning, match="stays as an earlier zoo converted it"):
+        assert zoo.pull(origin.ref) == origin.folder
+    monkeypatch.delenv("HF_HUB_OFFLINE")
     zoo.pull("hf://timm/tiny")  # a better converter converts anew
     assert len(cached()) == 2
     assert [e.state for e in keeping.entries(thorough=True) if e.kind == "model"] == ["leftover", "whole"]

@@ -132,7 +132,9 @@ class HubStore:
         if self.beside is None:
             return error
         known = self.beside.repos()
-        nearest = unknown("repository", repo, known, works=f"The folder hub is {self.beside.root}.")
+        nearest = unknown(
+            "repository", repo, known, works=f"The folder hub is {self.beside.root}; no folder is called so."
+        )
         return type(error)(f"{nearest} And {error}")
 
     def hashes(self, repo, commit):

@@ -39,7 +39,7 @@ def pulled(ref, quiet=False, check=None):
     found = _kept(store, repo, commit)  # without the lock, so that a cache that cannot be written serves what it has
     if found is None:
         with locked(models / f".{key}.lock"):
-            found = _kept(store, repo, commit) or _fetched(store, repo, commit, models / key, check)
+            found = _kept(store, repo, commit) or _fetched_or_older(store, repo, commit, models / key, check)
     check(published_hash(found[1], reference.pinned(commit)))
     if store.content_addressed:
         shelf.record_name(store, repo, commit)
@@ -88,12 +88,29 @@ def _resolved(store, repo, revision):
     return commit
 
 
-def _kept(store, repo, commit):
-    """Returns `(folder, Manifest)` of a commit that is here, whole and made by the present converter, or None."""
+def _fetched_or_older(store, repo, commit, folder, check):
+    """Returns what `_fetched` does; without network what an earlier converter made of the commit, and says so."""
+    try:
+        return _fetched(store, repo, commit, folder, check)
+    except NoAnswer:
+        older = None if store.content_addressed else _kept(store, repo, commit, outdated=True)
+        if older is None:
+            raise
+    here = f"{store.label(repo)}@{commit[:12]}"
+    warnings.warn(f"the Hub does not answer: {here} stays as an earlier zoo converted it", stacklevel=5)
+    return older
+
+
+def _kept(store, repo, commit, outdated=False):
+    """Returns `(folder, Manifest)` of a commit that is here, whole and made by the present converter, or None.
+
+    Args:
+        outdated: an earlier converter will do.
+    """
     pin, card, folder = commit, None, shelf.models() / commit
     if not store.content_addressed:
         record = shelf.recorded(store, repo, commit)
-        if record is None or not _current(record.get("version")):
+        if record is None or not (outdated or _current(record.get("version"))):
             return None
         pin, card, folder = record["config"], record.get("card"), shelf.models() / record["folder"]
     listed = shelf.verified(folder, pin, card)

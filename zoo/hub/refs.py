@@ -105,7 +105,8 @@ def parse(text, reading=False):
         return _on_hub(PREFIX + text)
     store = FolderStore(hub_folder())
     if legal and (store.exists(name) or not _is_repository(Path(name))):
-        if reading and not named and not store.exists(name) and _hub_legal(name):
+        elsewhere = reading and not named and not store.exists(name)
+        if elsewhere and _hub_legal(name) and not Path(name).is_dir():  # a folder that is no repository is no model
             return _on_hub(PREFIX + text, beside=store)
         return Reference(store, name, revision or None)
     if _is_repository(Path(name)) and ".." not in Path(name).parts:
