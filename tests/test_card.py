@@ -235,6 +235,10 @@ def test_a_parent_on_the_hub_is_the_base_model():
     assert parsed(tuned)[1]["base_model_relation"] == "finetune"
     assert "- Started from: `hf://timm/resnet18.a1_in1k@aaaa" in tuned
     assert "the data, faults and licence of those weights matter here too" in section(tuned, "Limitations")
+    licensed = written(SPEC.but(parent=parent | {"license": "cc-by-nc-4.0"}))
+    assert "`, licence cc-by-nc-4.0\n" in licensed
+    nameless = written(SPEC.but(parent={"ref": None, "sha256": "b" * 64}))
+    assert "- Started from: weights without a name, of SHA-256 `bbbbbbbbbbbbbbbb`\n" in nameless
     converted = parsed(written(SPEC.but(parent=parent), None))[1]
     assert converted["base_model"] == "timm/resnet18.a1_in1k"
     assert "base_model_relation" not in converted  # nothing says that anything was trained

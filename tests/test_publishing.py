@@ -266,6 +266,9 @@ def test_the_licence_of_the_parent_is_named(hub_server, tmp_path):
     zoo.push(run, "hf://me/child", license="cc-by-nc-4.0", quiet=True)
     card = ModelCard(hub_server.files("me/child")["README.md"].decode())
     assert card.data.base_model == "me/parent"
+    recorded = {"ref": "hf://me/gone@" + "a" * 40, "license": "cc-by-sa-4.0"}
+    with pytest.raises(InvalidArgument, match=r"made from hf://me/gone@a+, whose licence is 'cc-by-sa-4.0'"):
+        zoo.push(run_folder(tmp_path / "tuned", parent=recorded), "hf://me/child")  # as `zoo.finetune` records it
     elsewhere = run_folder(tmp_path / "other", parent={"ref": "hf://me/gone@" + "a" * 40})
     with pytest.raises(InvalidArgument, match="The licence of the data and of the weights that training started from"):
         zoo.push(elsewhere, "hf://me/child")

@@ -7,7 +7,7 @@ import json
 import string
 
 from zoo.errors import InvalidArgument, UnknownName
-from zoo.hub.limitations import limitations
+from zoo.hub.limitations import limitations, parent_name
 from zoo.hub.manifest import RUN
 from zoo.hub.metadata import front_matter, is_number, metadata, numbers
 from zoo.hub.wording import code, duration, escaped, figure, scaled
@@ -87,7 +87,8 @@ def _model(spec, row, parameters, flops, library):
     lines.append(f"- Arguments: {code(json.dumps(spec.arguments, ensure_ascii=False, sort_keys=True))}")
     lines += _outputs(spec)
     if spec.parent:
-        lines.append(f"- Started from: {code(spec.parent.get('ref') or json.dumps(spec.parent, sort_keys=True))}")
+        license = f", licence {escaped(spec.parent['license'])}" if spec.parent.get("license") else ""
+        lines.append(f"- Started from: {parent_name(spec)}{license}")
     return lines
 
 

@@ -17,11 +17,18 @@ def limitations(spec, record):
     if isinstance(spec.labels, (tuple, list)):
         found.append(f"Whatever it is shown, it answers with one of its {len(spec.labels):,} labels.")
     if spec.parent:
-        start = code(spec.parent.get("ref") or "other weights")
-        found.append(f"It was made from {start}: the data, faults and licence of those weights matter here too.")
+        found.append(
+            f"It was made from {parent_name(spec)}: the data, faults and licence of those weights matter here too."
+        )
     if spec.preprocessing is None:
         found.append("How raw input is prepared is not declared, so `zoo.predict` cannot read files with it.")
     return found
+
+
+def parent_name(spec):
+    """Returns in Markdown what a model started from: its reference, or the hash of weights that have none."""
+    ref, sha256 = spec.parent.get("ref"), str(spec.parent.get("sha256"))
+    return code(ref) if ref else f"weights without a name, of SHA-256 {code(sha256[:16])}"
 
 
 _UNMEASURED = "Nothing about these weights was measured with zoo: evaluate them before you rely on them."

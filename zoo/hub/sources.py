@@ -10,7 +10,7 @@ from zoo.cache import cache_folder
 from zoo.errors import IntegrityError, InvalidArgument, StoreError, invalid
 from zoo.files import disk
 from zoo.hub import manifest
-from zoo.hub.convert.foreign import license_in
+from zoo.hub.convert.foreign import license_in, license_of
 from zoo.spec import Spec, spec_of
 
 BEST = "best.safetensors"
@@ -57,34 +57,35 @@ def run_files(folder):
 def parent_license(model_or_run):
     """Returns `(reference, licence or None)` of the weights that a model or run started from, `(None, None)` of others.
 
-    The licence is read from the card of the parent where that lies in the cache; nothing is fetched.
+    The licence is what the training recorded or what the parent's card says, where that lies in the cache; nothing is
+    fetched.
     """
-    parent, folders = _parent_of(model_or_run)
+    parent, recorded, folders = _parent_of(model_or_run)
     if not isinstance(parent, str):
         return None, None
     commit = parent.rpartition("@")[2]
     shelf = cache_folder() / "models"
     if re.fullmatch(r"[0-9a-f]{40}", commit) and shelf.is_dir():
         folders += sorted(p for p in shelf.iterdir() if commit in p.name and not p.name.startswith("."))
-    for folder in folders:
+    for folder in folders if recorded is None else ():
         with contextlib.suppress(StoreError):
-            if found := license_in(folder):
-                return parent, found
-    return parent, None
+            recorded = recorded or license_in(folder)
+    return parent, license_of(recorded)
 
 
 def _parent_of(model_or_run):
-    """Returns the reference that a model or run started from, and the folders here that may hold its card."""
+    """Returns `(reference, recorded licence or None, folders that may hold its card)` of what this began with."""
     origin = getattr(model_or_run, "zoo_origin", None)
-    if origin is not None:  # of `zoo.load`: pushed again, its weights are another's
-        return origin.ref, [origin.folder]
+    if getattr(origin, "folder", None) and not is_run_folder(origin.folder):  # of `zoo.load`: its weights are another's
+        return origin.ref, None, [origin.folder]
     with contextlib.suppress(InvalidArgument, IntegrityError, StoreError):
         folder = getattr(model_or_run, "folder", model_or_run)
         spec = getattr(model_or_run, "zoo_spec", None)
         if spec is None and isinstance(folder, (str, Path)):
             spec = run_spec(Path(folder).expanduser())
-        return (getattr(spec, "parent", None) or {}).get("ref"), []
-    return None, []
+        parent = getattr(spec, "parent", None) or {}
+        return parent.get("ref"), parent.get("license"), []
+    return None, None, []
 
 
 # What is pushed
