@@ -125,6 +125,13 @@ def test_rates_fall_by_the_formula(vit):
     assert float(rows["patch_embedding"]) == pytest.approx(1e-3 * 0.75**3, rel=1e-3)
 
 
+def test_a_decay_that_all_but_freezes_a_deep_model_is_cautioned():
+    deep = zoo.build("resnet110", filters=2, image_shape=(8, 8, 1))
+    [said] = zoo.recipe("layer_decay(rate=0.75)").plan(deep).cautions
+    assert "the first of 56 depths 1e-07 of the learning rate" in said
+    assert not zoo.recipe(said.rpartition("write ")[2]).plan(deep).cautions
+
+
 # Low rank
 
 

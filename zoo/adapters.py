@@ -47,7 +47,7 @@ class LowRank(keras.layers.Layer):
 
     def reset(self):
         """Makes the change zero."""
-        self.up.assign(ops.zeros_like(self.up))
+        self.up.assign(ops.zeros(self.up.shape, self.up.dtype))
 
 
 def adapters_of(model):

@@ -210,7 +210,7 @@ class Opening:
     def _head(self):
         """Returns the line on the head: new or kept, and what of the parent was left out."""
         if not self.renewed:
-            return "head: the parent's, as the classes are the same"
+            return "head: the parent's" + (", as the classes are the same" if self.before else "")
         shown = ", ".join(map(str, self.after[:6])) + (", ..." if len(self.after) > 6 else "")
         before = f" in place of {len(self.before)}" if self.before else ""
         left = sorted({*self.report.not_loaded, *self.report.unused}) or ["the values of the old one"]

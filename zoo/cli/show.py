@@ -267,12 +267,20 @@ def _some(names, command):
     return ", ".join(names[:4]) + more or None
 
 
+def _start_of(row):
+    """Returns the command that a named recipe is for, as far as it does not say model and data itself."""
+    if "model" in row.settings:
+        return "zoo train"
+    pretrained = row.name.startswith("finetune_") or "features_once" in row.tricks
+    return "zoo finetune REF DATA" if pretrained else "zoo train MODEL DATA"
+
+
 def _recipe(row):
     page(
         row.name,
         f"recipe for {row.task}" if row.task else "recipe",
         row.summary,
-        [("tricks", _tricks_written(row)), ("run it", f"zoo train --recipe {row.name}")],
+        [("tricks", _tricks_written(row)), ("run it", f"{_start_of(row)} --recipe {row.name}")],
     )
     _section("settings", row.settings)
     _section("result", row.result)

@@ -10,11 +10,14 @@ Conflicts with: freeze_backbone, features_once and lora, which freeze what it is
 Departures: Howard and Ruder (2018, https://arxiv.org/abs/1801.06146, section 3.2) were first, with 1 / 2.6.
 """
 
+import math
 from dataclasses import dataclass
 
 from zoo.depths import layer_groups, variable_depths
 from zoo.errors import invalid
 from zoo.registry import trick
+
+LOWEST = 1e-4  # share of the learning rate below which a depth hardly moves
 
 
 @trick("layer_decay", stage="optimizer")
@@ -34,10 +37,19 @@ class LayerDecay:
             raise invalid(
                 f"layer_decay finds no common order of layers in the two players of {plan.name!r}", works=works
             )
-        if len(layer_groups(plan.model)) < 2:
+        groups = layer_groups(plan.model)
+        if len(groups) < 2:
             names = [layer.name for layer in plan.model.layers if layer.weights]
             raise invalid(
                 f"layer_decay finds no depth in model {plan.name!r}: one row of weights", names, "Drop layer_decay."
+            )
+        lowest = self.rate ** (len(groups) - 1)
+        if lowest < LOWEST:
+            fits = math.ceil(1000 * LOWEST ** (1 / (len(groups) - 1))) / 1000
+            plan = plan.adding(
+                "cautions",
+                f"layer_decay(rate={self.rate:g}) leaves the first of {len(groups)} depths "
+                f"{lowest:.1g} of the learning rate, which is next to freezing it; write layer_decay(rate={fits:g})",
             )
         return plan.adding("rate_factors", self.factors)
 
