@@ -3,6 +3,7 @@
 The loopback Hub of `hub_server`, the unmodified client, and the faults of `hub_faults`.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 import traceback
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -511,6 +513,31 @@ def test_two_processes_pull_the_same_model_and_fetch_its_weights_once(hub):
     assert one == two
     assert len(hub.seen(STORAGE, "GET")) == 1
     assert pulled() == FILES
+
+
+# All of it together
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_happens_in_whatever_order_nothing_is_lost(hub, tmp_path, seed):
+    chance = random.Random(seed)
+    kinds = ["drop", "reset", "silent", "lost", "truncated", "corrupted", "status"]
+    paths = [LISTING, FILE, STORAGE, COMMIT, "/preupload/", "/objects/", "/commits/"]
+    for _ in range(8):
+        fault = {"kind": chance.choice(kinds), "path": chance.choice(paths), "times": chance.choice([1, 2, 9])}
+        hub.fault(**fault, at=chance.random(), skip=chance.randrange(3), status=chance.choice([429, 500, 503, 403]))
+    for call in [lambda: zoo.pull(REF), published] * 3:
+        with contextlib.suppress(ZooError), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            call()
+        assert hub.files(REPO) in (FILES, NEW)
+        assert len(hub.commits(REPO)) <= 3
+        for folder in {path.parent for path in visible(tmp_path)}:
+            assert {path.name: path.read_bytes() for path in folder.iterdir()} in (FILES, NEW)
+    assert [seen for seen in hub.log if seen.fault]
+    hub.faults.rows.clear()
+    assert_one_commit(hub, published()[0])
+    assert pulled() == NEW
 
 
 # The command line
