@@ -386,7 +386,7 @@ def test_counts_in_words():
     assert [scaled(n) for n in (0, 512, 9999, 25_640_000, 999_999, 4_089_000_000)] == [
         "0", "512", "9,999", "25.6 M", "1 M", "4.09 G",
     ]  # fmt: skip
-    assert [size(n) for n in (0, 512, 10_000, 102_500_000)] == ["0 B", "512 B", "10 kB", "102 MB"]
+    assert [size(n) for n in (0, 512, 3864, 10_000, 102_500_000)] == ["0 B", "512 B", "3.86 kB", "10 kB", "102 MB"]
 
 
 def test_metadata_is_plain_data():

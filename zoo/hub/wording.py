@@ -24,9 +24,9 @@ def figure(value):
     return f"{value:.4f}".rstrip("0").rstrip(".") if abs(value) >= 1e-3 or value == 0 else f"{value:.3g}"
 
 
-def scaled(count):
-    """Returns a count in three digits with a letter: 512, 7,850, 25.6 M."""
-    if count < 10_000:
+def scaled(count, whole=10_000):
+    """Returns a count in three digits with a letter, below `whole` as it is: 512, 7,850, 25.6 M."""
+    if count < whole:
         return f"{count:,}"
     rounded = float(f"{count:.3g}")
     unit, letter = next((u, x) for u, x in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")) if rounded >= u)
@@ -34,8 +34,8 @@ def scaled(count):
 
 
 def size(count):
-    """Returns a number of bytes in three digits: 512 B, 25.6 MB."""
-    return scaled(count) + ("B" if count >= 10_000 else " B")
+    """Returns a number of bytes in three digits: 512 B, 25.6 MB; a kB has 1,000 of them."""
+    return scaled(count, whole=1000) + ("B" if count >= 1000 else " B")
 
 
 def duration(seconds):
