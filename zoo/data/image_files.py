@@ -20,7 +20,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from zoo.cache import cache_folder
-from zoo.data.preprocessing import UNREADABLE, in_mode, no_image, orientation, upright
+from zoo.data.images import UNREADABLE, in_mode, no_image, orientation, upright
 from zoo.errors import DataError, DataWarning, StoreError, worded
 from zoo.files import make_folder, write_atomic
 
