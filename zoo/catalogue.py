@@ -24,15 +24,20 @@ class Rows(collections.abc.Sequence):
 
     def __init__(self, catalogue, names):
         self._catalogue = catalogue
-        self.names = names
+        self._names = names
+
+    @property
+    def names(self):
+        """The names alone, a list."""
+        return list(self._names)
 
     def __len__(self):
-        return len(self.names)
+        return len(self._names)
 
     def __getitem__(self, place):
         if isinstance(place, slice):
-            return Rows(self._catalogue, self.names[place])
-        return self._catalogue.row(self.names[place])
+            return Rows(self._catalogue, self._names[place])
+        return self._catalogue.row(self._names[place])
 
     def __eq__(self, other):
         return list(self) == list(other) if isinstance(other, (Rows, list, tuple)) else NotImplemented
@@ -75,10 +80,10 @@ class Catalogue:
         kept = {k: v for k, v in before.items() if not (differs and k in _PINS)}  # pins of other bytes do not mix
         return kept | said
 
-    def whence(self, name, before=None):
-        """Returns the label of the last registry, of those before another, that has an entry of this name."""
+    def whence(self, name, before=None, field="ref"):
+        """Returns the label of the last registry, of those before another, whose entry of this name says a field."""
         layers = self.layers[: self.layers.index(before)] if before else self.layers
-        return next(layer.label for layer in reversed(layers) if name in layer.entries)
+        return next(layer.label for layer in reversed(layers) if layer.entries.get(name, {}).get(field))
 
     def row(self, name):
         """Returns the `WeightsRow` of an entry."""
@@ -120,15 +125,15 @@ class Catalogue:
         if min_accuracy is not None and not 0 <= min_accuracy <= 1:
             raise invalid("`min_accuracy` is a share of right answers, from 0 to 1", min_accuracy, "Write 0.8 for 80%.")
         names, places = self.names, range(len(self.names))
-        if task is not None:
-            column = self._column("task")
-            places = [i for i in places if column[i] == task]
-        for field, wish in (("license", license), ("dataset", dataset)):
-            if wish is not None:
-                column, wish = self._column(field), wish.lower()
-                fits = {
-                    v for v in set(column) - {None} if wish == v.lower() or (field == "dataset" and wish in v.lower())
-                }
+        wishes = {
+            "task": task is not None and (lambda said: said == task),
+            "license": license is not None and (lambda said: said.lower() == license.lower()),
+            "dataset": dataset is not None and (lambda said: dataset.lower() in said.lower()),
+        }
+        for field, fitting in wishes.items():
+            if fitting:
+                column = self._column(field)
+                fits = {said for said in set(column) - {None} if fitting(said)}
                 places = [i for i in places if column[i] in fits]
         if max_parameters is not None:
             column = self._column("parameters")

@@ -33,8 +33,9 @@ def checkpoint_of(row):
 
     def check(sha256):
         if row.sha256 and sha256 != row.sha256:
+            whence = catalogue().whence(row.name, field="sha256")
             raise IntegrityError(
-                f"the weight file of {row.name!r} has the SHA-256 {sha256}, and {catalogue().whence(row.name)} says "
+                f"the weight file of {row.name!r} has the SHA-256 {sha256}, and {whence} says "
                 f"{row.sha256}. Nothing of it was kept. Ask whoever keeps that registry which is right; "
                 f"`zoo registry add {row.name} REF --replace` writes your own choice."
             )
