@@ -237,6 +237,21 @@ def test_keras_own_download_becomes_a_model_once(keras_server, published, monkey
         zoo.push(model, "keras.applications/Xception", license="mit")
 
 
+@pytest.mark.filterwarnings("ignore:xception.keras_in1k was not pinned yet")
+def test_a_registered_name_pins_what_keras_published(keras_server, monkeypatch):
+    model = zoo.build("xception", weights="xception.keras_in1k")
+    rows = json.loads(Path(os.environ["ZOO_REGISTRY"]).read_text("utf-8"))["weights"]
+    entry = rows["xception.keras_in1k"]
+    assert model.zoo_origin.ref == f"keras.applications/Xception@{entry['revision']}"
+    one = dataclasses.replace(APPLICATIONS["Xception"], md5=("0" * 32, ""))  # as another version of Keras may
+    monkeypatch.setitem(APPLICATIONS, "Xception", one)
+    again = zoo.build("xception", weights="xception.keras_in1k")
+    assert again.zoo_origin == model.zoo_origin
+    shutil.rmtree(os.environ["ZOO_CACHE"])
+    with pytest.raises(UnknownName, match="Another version of Keras"):
+        zoo.build("xception", weights="xception.keras_in1k")
+
+
 def test_what_keras_has_already_is_not_downloaded(keras_server, published):
     _, asked = keras_server
     home = Path(config.keras_home()) / "models"

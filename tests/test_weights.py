@@ -448,3 +448,116 @@ for i in range(1000):
         assert (found == found[0]).all()
         remove_temporary(tmp_path)
         assert os.listdir(tmp_path) == ["state"]
+
+
+# Models that are built from a file
+
+
+def built_from(path, make=small, **options):
+    """A model that takes its first values from a file, and the report."""
+    fitting = {name: options.pop(name) for name in ("ignore_head", "adapted") if name in options}
+    with weights.first_values(path, **options) as fill:
+        model = make()
+        report = fill(model, **fitting)
+    return model, report
+
+
+def test_a_model_is_built_with_the_values_of_a_file(tmp_path):
+    path = weights.save_weights(small_on_paper(seed=3), tmp_path / "w")
+    model, report = built_from(path, small_on_paper)
+    assert same(values(model), weights.load_state(path)[0])
+    assert report.describe() == "Loaded all 12 tensors."
+    model.compile("sgd", "mse")
+    model.fit(IMAGES, np.zeros((4, 3)), verbose=0)
+    assert not same(values(model), weights.load_state(path)[0])
+
+
+def small_on_paper(num_classes=3, seed=0):
+    """As `small`, its values those of its initializers, which a scope can put off."""
+    keras.utils.set_random_seed(seed)
+    image = x = keras.Input((6, 6, 2), name="image")
+    x = layers.Conv2D(8, 3, name="conv", bias_initializer="glorot_uniform")(x)
+    x = layers.BatchNormalization(name="norm", beta_initializer="uniform")(x)
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    for name in ("first", "second"):
+        x = layers.Dense(8, activation="relu", bias_initializer="uniform", name=name)(x)
+    x = layers.Dropout(0.1, name="drop")(x)
+    return keras.Model(image, layers.Dense(num_classes, name="logits")(x), name="small")
+
+
+def test_a_new_head_of_a_built_model_starts_at_random(tmp_path):
+    path = weights.save_weights(small_on_paper(seed=3), tmp_path / "w")
+    model, report = built_from(path, lambda: small_on_paper(num_classes=5, seed=7), ignore_head=True)
+    assert report.not_loaded == ("logits/kernel", "logits/bias")
+    assert np.ptp(keras.ops.convert_to_numpy(model.get_layer("logits").kernel)) > 0.1
+    mine, theirs = values(model), weights.load_state(path)[0]
+    assert all(np.array_equal(mine[name], theirs[name]) for name in report.loaded)
+
+
+def test_a_built_model_that_does_not_fit_is_refused(tmp_path):
+    path = weights.save_weights(small_on_paper(), tmp_path / "w")
+    with pytest.raises(InvalidArgument, match=r"logits/kernel is \(8, 5\) in the model and \(8, 3\) in the file"):
+        built_from(path, lambda: small_on_paper(num_classes=5))
+    assert_keras_is_well()
+
+
+def assert_keras_is_well():
+    """Keras keeps a list of the variables that wait for values; a failure must not leave any on it."""
+    with keras.StatelessScope():
+        layer = layers.Dense(2)
+        layer.build((None, 3))
+    assert layer.kernel.numpy().shape == (3, 2)
+
+
+def test_damage_is_noticed_before_or_while_a_model_is_built(tmp_path):
+    path = weights.save_weights(small_on_paper(), tmp_path / "w")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-4] + bytes(4))
+    with pytest.raises(IntegrityError, match="its data has SHA-256"):
+        built_from(path)
+    assert_keras_is_well()
+    path.write_bytes(whole)
+
+    def cut_meanwhile():
+        model = small_on_paper()
+        os.truncate(path, len(whole) - 100)
+        return model
+
+    with pytest.raises(IntegrityError, match="cannot be read"):
+        built_from(path, cut_meanwhile, verify=False)
+    assert_keras_is_well()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads how much memory a process held from /proc")
+def test_loading_needs_no_memory_for_the_whole_file(tmp_path):
+    """Beside the variables themselves there is one tensor at a time: of sixteen, here."""
+    script = """
+import sys
+from pathlib import Path
+import keras
+from keras import layers
+from zoo import weights
+
+def model():
+    image = x = keras.Input((1000,), name="image")
+    for i in range(16):
+        x = layers.Dense(1000, use_bias=False, name=f"dense{i}")(x)
+    return keras.Model(image, x)
+
+def held(field):
+    return next(int(row.split()[1]) for row in Path("/proc/self/status").read_text().splitlines() if field in row)
+
+keras.ops.convert_to_numpy(keras.ops.zeros(1))  # the backend itself is in memory now
+before = held("VmRSS")
+Path("/proc/self/clear_refs").write_text("5")
+with weights.first_values(sys.argv[1], verify=False) as fill:
+    made = model()
+    fill(made)
+print((held("VmHWM") - before) * 1024 / sum(w.numpy().nbytes for w in made.weights))
+"""
+    image = x = keras.Input((1000,), name="image")
+    for i in range(16):
+        x = layers.Dense(1000, use_bias=False, name=f"dense{i}")(x)
+    path = weights.save_weights(keras.Model(image, x), tmp_path / "w")
+    found = subprocess.run([sys.executable, "-c", script, str(path)], check=True, capture_output=True, text=True)
+    assert float(found.stdout) < 1.5

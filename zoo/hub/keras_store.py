@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 import socket
 import sys
 from pathlib import Path
@@ -44,16 +45,17 @@ class KerasStore:
         return f"{repo.replace('/', '--')}--"
 
     def resolve(self, repo, revision=None):
-        """Returns the revision, 40 digits made of the hash in the installed Keras.
+        """Returns the revision, 40 digits; whole ones are believed here, as a copy of it may be in the cache.
 
         Raises:
             UnknownName: zoo converts no such application, or the installed Keras has another file.
         """
-        digits = hashlib.sha256(f"{repo} {_application(repo).hashes[0]}".encode()).hexdigest()[:40]
+        digits = _revision(repo)
+        if re.fullmatch("[0-9a-f]{40}", revision or ""):
+            return revision
         if revision in (None, "main") or (len(revision) >= 7 and digits.startswith(revision)):
             return digits
-        works = "Another version of Keras published it, or nobody did."
-        raise unknown(f"revision of {repo}", revision, [digits], works=works)
+        raise _another(repo, revision)
 
     def _sources(self, repo):
         """Returns dict, name of a file -> `(address, MD5)`."""
@@ -71,7 +73,13 @@ class KerasStore:
         }
 
     def files(self, repo, commit):
-        """Returns the names of the files; Keras does not say how large they are."""
+        """Returns dict, name -> None, of the files; Keras does not say how large they are.
+
+        Raises:
+            UnknownName: the installed Keras has another file than that of this revision.
+        """
+        if commit != _revision(repo):
+            raise _another(repo, commit)
         return dict.fromkeys(self._sources(repo))
 
     def hashes(self, repo, commit):
@@ -130,6 +138,15 @@ def _application(repo):
     if key not in APPLICATIONS:
         raise unknown("network of keras.applications that zoo has", key, APPLICATIONS)
     return APPLICATIONS[key]
+
+
+def _revision(repo):
+    return hashlib.sha256(f"{repo} {_application(repo).hashes[0]}".encode()).hexdigest()[:40]
+
+
+def _another(repo, revision):
+    works = "Another version of Keras published it, or nobody did."
+    return unknown(f"revision of {repo}", revision, [_revision(repo)], works=works)
 
 
 def _kept_by_keras(name):
