@@ -1,5 +1,6 @@
 """Checkpoints of timm and transformers as they are published: recognised, read as their libraries do, or refused."""
 
+import hashlib
 import io
 import json
 import sys
@@ -19,7 +20,7 @@ from zoo.errors import IntegrityError, InvalidArgument, UnknownName
 from zoo.factory import build_empty
 from zoo.hub import convert
 from zoo.hub.convert import timm, transformers
-from zoo.hub.convert.foreign import MAX_SMALL_BYTES, distinct, front_matter, license_in
+from zoo.hub.convert.foreign import MAX_SMALL_BYTES, distinct, front_matter
 from zoo.weights import save_state
 
 TINY = {"embed_dim": 8, "depth": 2, "num_heads": 2, "patch_size": 4}
@@ -172,10 +173,12 @@ def test_a_timm_folder_becomes_the_same_model_with_labels_preprocessing_and_lice
     assert model.zoo_spec.labels == ("cat", "n2", "dog")
     wanted = {"mean": cfg["mean"], "std": cfg["std"], "crop": 0.9, "resize": "bicubic", "image_shape": [8, 8, 3]}
     assert wanted.items() <= model.zoo_spec.preprocessing.items()
-    assert license_in(model.zoo_origin.folder) == "mit"
+    assert model.zoo_origin.license == "mit"
     assert model.zoo_spec.parent["ref"] == "net"
     assert model.zoo_spec.parent["format"] == "timm"
     assert model.zoo_origin.ref == str(folder)
+    sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    assert model.zoo_origin.parent() == {"ref": "net", "sha256": sha256}  # for what is fine-tuned from it
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8))
     assert zoo.predict(model, [picture])[0].label in ("cat", "n2", "dog")
 
@@ -322,7 +325,7 @@ def test_the_licence_comes_from_the_configuration_else_from_the_card(tmp_path):
     ):
         folder = timm_folder(tmp_path / "net", card=card if wanted else "# no front matter", cfg=cfg)
         model = zoo.convert(folder)
-        assert license_in(model.zoo_origin.folder) == wanted
+        assert model.zoo_origin.license == wanted
 
 
 @pytest.mark.parametrize(
@@ -699,7 +702,8 @@ def test_a_repository_of_the_hub_is_converted_and_its_format_checked(hub_server,
     commit = hub_server.add_repo("google/vit", files={p.name: p.read_bytes() for p in folder.iterdir()})
     model = zoo.convert("hf://google/vit", "transformers")
     np.testing.assert_allclose(predict(model, images(model)), predict(theirs, images(model)), rtol=1e-5, atol=1e-6)
-    assert model.zoo_spec.parent["ref"] == f"hf://google/vit@{commit}"
+    sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    assert model.zoo_origin.parent() == {"ref": f"hf://google/vit@{commit}", "sha256": sha256}
     assert not hub_server.seen(r"pytorch_model\.bin")
     with pytest.raises(InvalidArgument, match="is not of this format but of transformers"):
         zoo.convert("hf://google/vit", "timm")
@@ -713,7 +717,9 @@ def test_a_repository_of_the_hub_is_converted_and_its_format_checked(hub_server,
     assert found["labels"] == ["crane [0]", "cat", "crane [2]", "dog"]
     assert found["preprocessing"]["mean"] == [0.5] * 3
     assert found["parameters"] == theirs.count_params()
-    assert predict(zoo.load("me/vit"), images(model)).shape == (2, 4)
+    published = zoo.load("me/vit")
+    assert predict(published, images(model)).shape == (2, 4)
+    assert published.zoo_origin.parent()["sha256"] == published.zoo_origin.sha256 != sha256
     assert main(["convert", str(folder)]) == 0
     printed = capsys.readouterr().out
     for words in (

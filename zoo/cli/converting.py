@@ -28,7 +28,7 @@ def convert(with_keras, source, format, out, *, name, license, arguments, as_jso
 
 def report(model):
     """Returns what a converted model is: a dict of JSON values."""
-    from zoo.hub.convert.running import license_of, notes_of
+    from zoo.hub.convert.running import notes_of
     from zoo.registry import find_model
     from zoo.spec import jsonable
 
@@ -45,7 +45,7 @@ def report(model):
         "tensors": len(model.weights),
         "preprocessing": spec.preprocessing,
         "labels": jsonable(spec.labels),
-        "license": license_of(model),
+        "license": model.zoo_origin.license,
         "notes": notes_of(model),
         "folder": str(model.zoo_origin.folder),
     }

@@ -43,7 +43,17 @@ class Checkpoint:
 
     def parent(self):
         """Returns what a model fine-tuned from these weights records as its `Spec.parent`; of a path only the name."""
-        return {"ref": Path(self.ref).name if looks_like_path(self.ref) else self.ref, "sha256": self.sha256}
+        ref = Path(self.ref).name if looks_like_path(self.ref) else self.ref
+        source = self.spec.parent or {}
+        converted = source.get("ref") == ref  # then the hash that counts is that of the weights that are there
+        return {"ref": ref, "sha256": source["sha256"] if converted else self.sha256}
+
+    @property
+    def license(self):
+        """The identifier of the weights' licence that the model card names, or None."""
+        from zoo.hub.convert.foreign import license_in
+
+        return license_in(self.folder)
 
 
 def pull(ref, *, quiet=False):

@@ -30,8 +30,8 @@ def convert(path_or_ref, format=None, *, out=None, name=None, license=None, **ar
         **arguments: of that builder, such as `num_classes=10`.
 
     Returns:
-        An uncompiled plain `keras.Model` as `zoo.load` gives it: labels and preprocessing in `zoo_spec`, source and
-        files in `zoo_origin`.
+        An uncompiled plain `keras.Model` as `zoo.load` gives it: labels and preprocessing in `zoo_spec`, source,
+        files and licence in `zoo_origin`.
 
     Raises:
         UnknownName: no such format, builder or argument.
@@ -59,15 +59,8 @@ def convert(path_or_ref, format=None, *, out=None, name=None, license=None, **ar
         if format not in (None, found):
             raise invalid(f"{path_or_ref} is not of this format but of {found or 'zoo itself'}", format)
     if out is not None:
-        push(model, out, license=license or license_of(model))
+        push(model, out, license=license or model.zoo_origin.license)
     return model
-
-
-def license_of(model):
-    """Returns the licence that the card of a pulled or converted model names, or None."""
-    from zoo.hub.convert.foreign import license_in
-
-    return license_in(model.zoo_origin.folder)
 
 
 def notes_of(model):
