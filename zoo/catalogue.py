@@ -16,7 +16,6 @@ from zoo.registry import WeightsRow
 _SHARED = ("model", "task", "dataset", "license", "format", "summary")
 _PINS = ("ref", "revision", "sha256")
 MANY = 2000  # names that a misspelt one is compared with
-_LITERAL = re.compile(r"[^*?\[]+")
 
 
 class Rows(collections.abc.Sequence):
@@ -153,14 +152,17 @@ def _matching(names, pattern):
     """Returns the names that match a glob pattern; what is literal in it is looked for first, as that is fast."""
     if not isinstance(pattern, str):
         raise invalid("the pattern must be a string such as 'resnet*'", pattern)
-    pieces = _LITERAL.findall(pattern) if "[" not in pattern else []
     start = re.match(r"[^*?\[]*", pattern)[0]
     if start:
         names = [name for name in names if name.startswith(start)]
-    if pattern in (f"{start}*", "*"):
+    rest, special = pattern[len(start) :], set("*?[") & set(pattern[len(start) :])
+    if rest == "*":
         return names
-    for piece in sorted(pieces, key=len, reverse=True)[:1]:
-        names = [name for name in names if piece in name]
+    if rest.startswith("*") and special == {"*"}:
+        between = max(rest.split("*"), key=len)
+        names = [name for name in names if between in name]
+        if rest == f"*{between}*" and not start:
+            return names
     match = re.compile(fnmatch.translate(pattern)).match
     return [name for name in names if match(name)]
 
