@@ -267,7 +267,17 @@ def test_weights_of_other_precisions_load(tmp_path, dtype):
         ({"model_args": {"img_size": [8, 10**9], **TINY}}, "more than 4096 pixels"),
         ({"model_args": {"img_size": "8", **TINY}}, "impossible size of images"),
         ({"model_args": {"img_size": 8, **TINY, "embed_dim": 1 << 20}}, r"has shape \(1, 1, 8\) where"),
-        ({"model_args": {"img_size": 8, **TINY, "depth": 1 << 19}}, "the checkpoint has 2 blocks"),
+        (
+            {"model_args": {"img_size": 8, **TINY, "depth": 1 << 19}},
+            "the checkpoint has 2 blocks and its configuration gives 524,288",
+        ),
+        (
+            {
+                "model_args": {"img_size": 8, **TINY, "depth": 9999},
+                "tensors": {f"blocks.{i}.norm1.weight": np.ones(0, "float32") for i in range(9999)},
+            },
+            "has 9,999 blocks.*be 256 at most",
+        ),
         ({"model_args": {"img_size": 8, **TINY, "patch_size": [4, 4]}}, "impossible sizes"),
     ],
 )

@@ -11,6 +11,7 @@ from hub_server import HubServer
 
 import zoo
 
+pytestmark = [pytest.mark.torch, pytest.mark.peers, pytest.mark.slow]
 CLASSES = ["china", "flower", "cat", "dog", "crane"]
 MODELS = {  # architecture -> arguments of timm.create_model, side of the images that are compared
     "resnet18": ({}, 64),
@@ -77,8 +78,6 @@ def timms_hub(tmp_path_factory):
     server.close()
 
 
-@pytest.mark.torch
-@pytest.mark.peers
 @pytest.mark.parametrize("name", MODELS)
 def test_what_timm_pushed_is_the_same_network_here(timms_hub, tmp_path, monkeypatch, name):
     server, out = timms_hub
@@ -103,8 +102,6 @@ def test_what_timm_pushed_is_the_same_network_here(timms_hub, tmp_path, monkeypa
     assert model.zoo_spec.parent["ref"].startswith(f"hf://me/{name}@")
 
 
-@pytest.mark.torch
-@pytest.mark.peers
 @pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224", "legacy_xception"])
 def test_a_photograph_gets_the_answer_that_timm_gives(timms_hub, tmp_path, monkeypatch, name):
     from PIL import Image

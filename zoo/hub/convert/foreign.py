@@ -13,6 +13,7 @@ MAX_SMALL_BYTES = 16 << 20  # of a JSON file or a card
 MAX_WEIGHTS_BYTES = 1 << 40
 MAX_FRONT_MATTER = 1 << 16  # characters
 MAX_SIDE = 4096  # pixels
+MAX_BLOCKS = 256  # of a transformer; each takes time to lay out, however small its tensors are
 _LICENSE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,63}")
 
 

@@ -14,6 +14,7 @@ from zoo.data.preprocessing import CROP_MODES, RESIZES, image_declaration
 from zoo.errors import invalid
 from zoo.hub.convert.filling import fill, translated
 from zoo.hub.convert.foreign import (
+    MAX_BLOCKS,
     MAX_SIDE,
     WEIGHTS,
     Foreign,
@@ -215,10 +216,10 @@ def read(folder, config):
     if family == "vit":
         arguments["qkv_bias"] = "blocks.0.attn.qkv.bias" in shapes
         blocks = len({k.split(".")[1] for k in shapes if k.startswith("blocks.")})
-        if arguments.get("depth", blocks) != blocks:
-            raise invalid(
-                f"the checkpoint has {blocks} blocks, not as many as its configuration gives", arguments["depth"]
-            )
+        depth = arguments.get("depth", find_model(name).arguments["depth"])
+        if depth != blocks or depth > MAX_BLOCKS:
+            wrong = f"the checkpoint has {blocks:,} blocks and its configuration gives {depth:,}"
+            raise invalid(wrong, works=f"They have to agree, and be {MAX_BLOCKS} at most.")
     labels, notes = _labels(config, cfg, classes)
     tensors, counters = _without_counters(load_state(weights)[0])
     return Foreign(

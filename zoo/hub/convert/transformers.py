@@ -13,6 +13,7 @@ from zoo.data.preprocessing import image_declaration
 from zoo.errors import invalid
 from zoo.hub.convert.filling import fill, translated
 from zoo.hub.convert.foreign import (
+    MAX_BLOCKS,
     MAX_SIDE,
     WEIGHTS,
     Foreign,
@@ -224,7 +225,7 @@ def _network(config, shapes):
     )
     epsilon, activation = config["layer_norm_eps"], config["hidden_act"]
     blocks = len({k.split(".")[2] for k in shapes if k.startswith("vit.layers.")})
-    if not 0 < image <= MAX_SIDE or depth != blocks or not width or not patch:
+    if not 0 < image <= MAX_SIDE or depth != blocks or depth > MAX_BLOCKS or not width or not patch:
         found = {"num_hidden_layers": depth, "image_size": image, "hidden_size": width, "patch_size": patch}
         raise invalid(f"the configuration's sizes cannot be those of a checkpoint of {blocks} blocks", found)
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
