@@ -114,7 +114,7 @@ def test_every_section_is_there_and_says_the_facts():
         "- Paper: He et al., 2015",
         "- Weights: 11,180,226 parameters",
         "- FLOPs: 37.1 M for one example",
-        "- Input: images of 32 x 32 x 3: pixels of 0 to 4.0, multiplied by 0.25; less the mean 0.5, 0.5, 0.5, divided "
+        "- Input: images of 32 x 32 x 3: pixels of 0 to 4, multiplied by 0.25; less the mean 0.5, 0.5, 0.5, divided "
         "by 0.25, 0.25, 0.25; files resized (bilinear), of which the middle 0.875 is cut out",
         "- Labels (2): cat, dog",
     ):
@@ -298,7 +298,7 @@ def test_no_name_writes_into_the_card(text):
 
 def test_hostile_declarations_of_any_type_are_shown_not_raised():
     for value in (5, None, "x", [], [{}], {"a": 1}, [None, 3], {"kind": "inputs", "inputs": 5}):
-        for kind in ("image", "text", "tokens", "table", "inputs"):
+        for kind in ("image", "passage", "text", "tokens", "table", "inputs"):
             declared = {"kind": kind, "image_shape": value, "mean": value, "std": value, "columns": value,
                         "vocab_size": value, "inputs": value, "maximum": value, "crop": value}  # fmt: skip
             parsed(written(SPEC.but(preprocessing=declared)))

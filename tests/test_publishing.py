@@ -396,7 +396,7 @@ def with_random_weights(name, arguments):
         if len(shape) > 1 and weight.path.endswith("kernel"):
             values = np.random.default_rng(number).standard_normal(shape) / np.sqrt(np.prod(shape[:-1]))
             weight.assign(values.astype("float32"))
-    declared = {"kind": "image", "image_shape": list(arguments["image_shape"]), "scale": 1 / 255, "maximum": 255.0,
+    declared = {"kind": "image", "image_shape": list(arguments["image_shape"]), "scale": 1 / 16, "maximum": 16.0,
                 "mean": [0.5, 0.4, 0.3], "std": [0.25, 0.2, 0.1], "resize": "bicubic", "crop": 0.9}  # fmt: skip
     model.zoo_spec = model.zoo_spec.but(preprocessing=declared)
     return model
@@ -415,6 +415,7 @@ def test_what_we_push_for_timm_loads_in_timm(hub_server, tmp_path):
         assert set(files) == {"README.md", "config.json", "model.safetensors"}
         card = ModelCard(files["README.md"].decode())
         assert card.data.library_name == "timm"
+        assert "pixels of 0 to 255, multiplied by 0.003922" in card.text  # timm's way to say 0 to 16, by 1 / 16
         assert f'timm.create_model("hf_hub:me/{name}", pretrained=True)' in card.text
         if name in ("resnet18", "vit_tiny"):
             back = zoo.load(f"hf://me/{name}")  # as the foreign checkpoint it now is

@@ -108,7 +108,7 @@ def _input(declared):
         shape = " x ".join(map(str, _list(declared.get("image_shape"))))
         if declared.get("maximum") is None:
             return f"images of {escaped(shape)}, fed as they are"
-        steps = [f"pixels of 0 to {escaped(declared['maximum'])}, multiplied by {escaped(declared.get('scale'))}"]
+        steps = [f"pixels of 0 to {_shown(declared['maximum'])}, multiplied by {_shown(declared.get('scale'))}"]
         if declared.get("mean"):
             steps.append(f"less the mean {_shown(declared['mean'])}, divided by {_shown(declared.get('std'))}")
         if declared.get("resize"):
@@ -119,6 +119,9 @@ def _input(declared):
         what = "text" if declared["kind"] == "text" else "rows of token ids"
         words = f", vocabulary of {declared['vocab_size']:,}" if is_number(declared.get("vocab_size")) else ""
         return f"{what}, {escaped(declared.get('sequence_length'))} tokens{words}"
+    if declared.get("kind") == "passage":
+        story, question = (escaped(declared.get(name)) for name in ("story_words", "question_length"))
+        return f"a story and a question, of {story} and {question} words"
     columns = [c.get("name") for c in _list(declared.get("columns")) if isinstance(c, dict)]
     if columns:
         more = f" and {len(columns) - _SHOWN_LABELS} more" if len(columns) > _SHOWN_LABELS else ""

@@ -48,7 +48,17 @@ def timm_files(spec, files, own, texts):
     kept |= {manifest.WEIGHTS: _saved(tensors, own / f"timm.{manifest.WEIGHTS}"), manifest.CONFIG: json_bytes(config)}
     repo = texts["title"]
     uses = ("import timm", "", f'model = timm.create_model("hf_hub:{repo}", pretrained=True).eval()')
-    return kept | {manifest.CARD: card(spec, **texts, library="timm", uses=uses).encode("utf-8")}
+    text = card(_as_timm_reads(spec), **texts, library="timm", uses=uses)
+    return kept | {manifest.CARD: text.encode("utf-8")}
+
+
+def _as_timm_reads(spec):
+    """Returns the spec with pixels of 0 to 255, as timm takes them and zoo does that pulls timm's format."""
+    declared = spec.preprocessing
+    if not declared or not declared.get("maximum"):
+        return spec
+    scale = declared["scale"] * declared["maximum"] / 255.0
+    return spec.but(preprocessing={**declared, "maximum": 255.0, "scale": scale})
 
 
 def _saved(tensors, path):
