@@ -338,6 +338,14 @@ def test_the_licence_comes_from_the_configuration_else_from_the_card(tmp_path):
         assert model.zoo_origin.license == wanted
 
 
+def test_a_licence_of_its_own_keeps_its_name_and_link(tmp_path):
+    card = "---\nlicense: other\nlicense_name: 'my: own'\nlicense_link: https://example.com/it\n---\n"
+    model = zoo.convert(timm_folder(tmp_path / "net", card=card))
+    head = front_matter((model.zoo_origin.folder / "README.md").read_text("utf-8"))
+    wanted = {"license": "other", "license_name": "my: own", "license_link": "https://example.com/it"}
+    assert wanted.items() <= head.items()
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -198,9 +198,13 @@ def _plain_loader():
 
 def license_in(folder):
     """Returns the licence that the card in a folder names, or None."""
+    return license_of(card_head(folder).get("license"))
+
+
+def card_head(folder):
+    """Returns the front matter of the card in a folder, {} where there is none."""
     path = Path(folder) / "README.md"
     if not path.is_file():
-        return None
+        return {}
     with disk(path, "read"), open_regular(path.resolve()) as file:
-        text = file.read(MAX_SMALL_BYTES).decode("utf-8", "replace")
-    return license_of(front_matter(text).get("license"))
+        return front_matter(file.read(MAX_SMALL_BYTES).decode("utf-8", "replace"))

@@ -11,6 +11,7 @@ from zoo.files import sha256_of, write_atomic
 from zoo.hub import manifest
 from zoo.hub.card import escaped
 from zoo.hub.convert.filling import outlined
+from zoo.hub.convert.foreign import card_head
 from zoo.spec import spec_of
 
 
@@ -58,6 +59,10 @@ def _card(spec, foreign, format, source, parameters, tensors):
     repo = source.removeprefix("hf://").partition("@")[0] if source.startswith("hf://") else None
     lines = ["---", "library_name: keras"]
     lines += [f"license: {foreign.license}"] if foreign.license else []
+    if foreign.license == "other":  # a licence of its own, which the card has to say where to read
+        head = card_head(foreign.weights.parent)
+        keys = [key for key in ("license_name", "license_link") if isinstance(head.get(key), str)]
+        lines += [f"{key}: {json.dumps(head[key])}" for key in keys]
     lines += [f"base_model: {json.dumps(repo)}"] if repo else []
     lines += ["tags:", '- "keras"', '- "zoo"', f"- {json.dumps(spec.name)}", "---", ""]
     lines += [
