@@ -20,7 +20,7 @@ from zoo.tasks import figure
 
 PACKAGE = Path(__file__).parent
 README = PACKAGE.parent / "README.md"
-WEIGHTS = PACKAGE.parent / "weights.toml"
+WEIGHTS = PACKAGE / "weights.toml"
 
 
 def generate():

@@ -1,7 +1,7 @@
 """Names: register a model or a trick, look one up, search, suggest. Imports no Keras.
 
 `registry.json` is the index: its `models` and `tricks` are generated from the files under `zoo/models` and
-`zoo/tricks` (`python -m zoo.indexing`), its `weights` from `weights.toml` (see `zoo.catalogue`). It lets a name be
+`zoo/tricks` (`python -m zoo.indexing`), its `weights` from `zoo/weights.toml` (see `zoo.catalogue`). It lets a name be
 listed, described or refused without importing the file that implements it. What the running program registers itself
 (`@zoo.register`, `@zoo.trick`) stands beside the index.
 """
