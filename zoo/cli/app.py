@@ -90,10 +90,7 @@ def info(
         str | None,
         typer.Option(help="Say in numbers what the recipe does to this model.", autocompletion=options.models),
     ] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Argument of --model; repeatable.", show_default=False),
-    ] = None,
+    option: options.SettingsOfModel = None,
     as_json: options.AsJson = False,
 ):
     """Show everything about a name, or explain a recipe.
@@ -129,10 +126,7 @@ def recipes(
         str | None,
         typer.Option(help="Explain in numbers what the recipe does to this model.", autocompletion=options.models),
     ] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Argument of --model; repeatable.", show_default=False),
-    ] = None,
+    option: options.SettingsOfModel = None,
     as_json: options.AsJson = False,
 ):
     """List named recipes, or explain one: zoo recipes explain EXPRESSION.
@@ -189,14 +183,11 @@ def weights(
 
 @app.command()
 def plot(
-    model: Annotated[str, typer.Argument(help="Name of a model (zoo list).", autocompletion=options.models)],
+    model: options.Model,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Picture to write: .png, .svg or .pdf.", show_default="MODEL.png")
     ] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Argument of the model; repeatable.", show_default=False),
-    ] = None,
+    option: options.Settings = None,
 ):
     """Draw a model's blocks, equal ones once."""
     arguments = names.settings("--set", option)
@@ -213,10 +204,7 @@ def plot(
 
 @app.command()
 def train(
-    model: Annotated[
-        str | None,
-        typer.Argument(help="Name of a model (zoo list).", autocompletion=options.models, show_default="the recipe's"),
-    ] = None,
+    model: options.ModelOfRecipe = None,
     data: Annotated[
         str | None,
         typer.Argument(
@@ -239,10 +227,7 @@ def train(
     weights: Annotated[
         str | None, typer.Option(help="Checkpoint to start from: variant.tag, a reference or a folder.")
     ] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Argument of the model; repeatable.", show_default=False),
-    ] = None,
+    option: options.Settings = None,
     data_option: options.DataOption = None,
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
@@ -304,10 +289,8 @@ def _completed(model, data, arguments, data_options, said):
 
 @app.command("find-lr")
 def find_lr(
-    model: Annotated[str, typer.Argument(help="Name of a model (zoo list).", autocompletion=options.models)],
-    data: Annotated[
-        str, typer.Option("--data", "-d", help="Name of a data set, or a path.", autocompletion=options.datasets)
-    ],
+    model: options.Model,
+    data: options.DataGiven,
     recipe: options.RecipeText = None,
     low: Annotated[float, typer.Option(help="First learning rate.")] = 1e-7,
     high: Annotated[float, typer.Option(help="Last learning rate.")] = 10.0,
@@ -315,10 +298,7 @@ def find_lr(
     batch_size: options.BatchSize = None,
     seed: options.Seed = 0,
     out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Picture to draw, a PNG.")] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Argument of the model; repeatable.", show_default=False),
-    ] = None,
+    option: options.Settings = None,
     data_option: options.DataOption = None,
     skip_bad: options.SkipBad = False,
 ):
@@ -398,10 +378,7 @@ def finetune(
 
 @app.command()
 def ablate(
-    model: Annotated[
-        str | None,
-        typer.Argument(help="Name of a model (zoo list).", autocompletion=options.models, show_default="the recipe's"),
-    ] = None,
+    model: options.ModelOfRecipe = None,
     recipe: options.RecipeText = None,
     data: Annotated[
         str | None,
@@ -436,10 +413,7 @@ def ablate(
     weights: Annotated[
         str | None, typer.Option(help="Checkpoint to start from: variant.tag, a reference or a folder.")
     ] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Argument of the model; repeatable.", show_default=False),
-    ] = None,
+    option: options.Settings = None,
     data_option: options.DataOption = None,
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,
@@ -549,9 +523,7 @@ def ensemble(
             help="Run folders, references, folders of snapshots; random_forest and gradient_boosting are fitted here.",
         ),
     ],
-    data: Annotated[
-        str, typer.Option("--data", "-d", help="Name of a data set, or a path.", autocompletion=options.datasets)
-    ],
+    data: options.DataGiven,
     weights: Annotated[
         Literal["uniform", "validation", "greedy"],
         typer.Option(help="Equal, of least validation loss, or by greedy selection on validation data."),
@@ -576,7 +548,7 @@ def ensemble(
 
 @app.command()
 def support_vectors(
-    model: Annotated[str, typer.Argument(help="Name of a model (zoo list).", autocompletion=options.models)],
+    model: options.Model,
     data: options.Data,
     recipe: options.RecipeText = None,
     score: Annotated[Literal["el2n", "margin", "forgetting"], typer.Option(help="What tells hard from easy.")] = "el2n",
@@ -598,10 +570,7 @@ def support_vectors(
             "--out", "-o", metavar="FOLDER", help="Every run and the report; goes on there.", show_default=False
         ),
     ] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Argument of the model; repeatable.", show_default=False),
-    ] = None,
+    option: options.Settings = None,
     data_option: options.DataOption = None,
     skip_bad: options.SkipBad = False,
     quiet: options.Quiet = False,

@@ -34,6 +34,20 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reference = Annotated[
     str, typer.Argument(metavar="REF", help="[hf://]owner/name[@revision], a folder, a run folder, or variant.tag.")
 ]
+Model = Annotated[str, typer.Argument(help="Name of a model (zoo list).", autocompletion=models)]
+ModelOfRecipe = Annotated[
+    str | None,
+    typer.Argument(help="Name of a model (zoo list).", autocompletion=models, show_default="the recipe's"),
+]
+
+
+def _set(of):
+    help = f"Argument of {of}; repeatable."
+    return Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help=help, show_default=False)]
+
+
+Settings, SettingsOfModel = _set("the model"), _set("--model")
+DataGiven = Annotated[str, typer.Option("--data", "-d", help="Name of a data set, or a path.", autocompletion=datasets)]
 Data = Annotated[str, typer.Argument(help="Name of a data set, or a path (zoo datasets).", autocompletion=datasets)]
 DataOption = Annotated[
     list[str] | None,
