@@ -22,7 +22,7 @@ from keras.src.legacy.saving import legacy_h5_format
 import zoo
 from zoo.data.preprocessing import encode_array
 from zoo.errors import IntegrityError, InvalidArgument, StoreError, UnknownName
-from zoo.hub import convert, keras_store
+from zoo.hub import convert, keeping, keras_store, pinning
 from zoo.hub.convert import hdf5, keras_applications
 from zoo.hub.convert.keras_applications import APPLICATIONS
 
@@ -168,6 +168,38 @@ def test_another_network_is_refused(tmp_path):
         zoo.convert(path, name="resnet50")
 
 
+def test_old_files_have_names_of_their_own(tmp_path, published):
+    """As the files of 2017: text as bytes, in pieces, other names of layers and weights; only the order is as today."""
+    path, names = tmp_path / "old.h5", []
+    with h5py.File(published) as file, h5py.File(path, "w") as old:
+        for number, layer in enumerate(file.attrs["layer_names"]):
+            group, weights = old.create_group(f"layer_{number}"), []
+            for place, weight in enumerate(file[layer].attrs["weight_names"]):
+                weights.append(f"layer_{number}_W{place}:0")
+                group[weights[-1]] = file[layer][weight][()]
+            group.attrs["weight_names"] = np.array([w.encode() for w in weights], "S40")
+            names.append(f"layer_{number}".encode())
+        old.attrs["layer_names0"], old.attrs["layer_names1"] = np.array(names[:50]), np.array(names[50:])
+    found, wanted = (keras_applications.read_file(p, None, {}).tensors for p in (path, published))
+    for mine, theirs in zip(found.values(), wanted.values(), strict=True):
+        assert np.array_equal(mine, theirs)
+
+
+def test_a_saved_model_is_read_for_its_weights_alone(tmp_path, published):
+    """A whole `.h5` model has its configuration beside, which may hold code, and is not looked at."""
+    path = tmp_path / "model.h5"
+    with h5py.File(published) as file, h5py.File(path, "w") as whole:
+        group = whole.create_group("model_weights")
+        for name, value in file.attrs.items():
+            group.attrs[name] = value
+        for name in file:
+            file.copy(name, group)
+        whole.attrs["model_config"] = '{"class_name": "Lambda", "config": {"function": "import os"}}'
+        whole["optimizer_weights/iteration"] = np.int64(3)
+    found, wanted = (keras_applications.read_file(p, None, {}).tensors for p in (path, published))
+    assert len(found) == len(wanted)
+
+
 def test_an_array_too_many_and_a_wrong_shape_are_named(tmp_path, published):
     path = tmp_path / "changed.h5"
     shutil.copyfile(published, path)
@@ -247,6 +279,10 @@ def test_a_registered_name_pins_what_keras_published(keras_server, monkeypatch):
     monkeypatch.setitem(APPLICATIONS, "Xception", one)
     again = zoo.build("xception", weights="xception.keras_in1k")
     assert again.zoo_origin == model.zoo_origin
+    (kept,) = keeping.entries(thorough=True)
+    assert (kept.name, kept.state) == (model.zoo_origin.ref, keeping.WHOLE)
+    (row,) = pinning.verify("xception.keras_in1k")
+    assert row.state == "verified"
     shutil.rmtree(os.environ["ZOO_CACHE"])
     with pytest.raises(UnknownName, match="Another version of Keras"):
         zoo.build("xception", weights="xception.keras_in1k")
