@@ -177,6 +177,26 @@ def json_bytes(value):
         raise invalid(f"cannot be stored as JSON ({error})", value) from error
 
 
+def strict_json(data):
+    """Returns what the bytes of a JSON file hold that a stranger wrote.
+
+    Raises:
+        ValueError, RecursionError: they are not standard JSON in UTF-8, name something twice, or nest too deep.
+    """
+    return json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+
+
+def _unique(pairs):
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name occurs twice")
+    return found
+
+
+def _no_constant(name):
+    raise ValueError(f"{name} is not standard JSON")
+
+
 def sha256_of(path):
     """Returns the SHA-256 of a file as 64 hex digits, reading it in pieces.
 

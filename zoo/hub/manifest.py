@@ -5,13 +5,12 @@ file. Nothing in it is ever executed, and nothing in it is believed before it is
 """
 
 import hashlib
-import json
 import re
 from dataclasses import dataclass
 
 from zoo import __version__
 from zoo.errors import IntegrityError, InvalidArgument, invalid
-from zoo.files import json_bytes
+from zoo.files import json_bytes, strict_json
 from zoo.spec import Spec
 from zoo.tasks import checked_heads
 
@@ -101,7 +100,7 @@ def parse(config, where):
     if len(config) > MAX_CONFIG_BYTES:
         raise IntegrityError(f"{where} is larger than {MAX_CONFIG_BYTES:,} bytes. {_ASK}")
     try:
-        rows = json.loads(config.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        rows = strict_json(config)
     except (ValueError, RecursionError) as error:
         raise IntegrityError(f"{where} is not valid JSON ({error}). {_ASK}") from error
     if not isinstance(rows, dict):
@@ -121,17 +120,6 @@ def parse(config, where):
         if name not in manifest.files:
             raise IntegrityError(f"{where} does not list {name[:120]!r}, which the model needs. {_ASK}")
     return manifest
-
-
-def _unique(pairs):
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name occurs twice")
-    return found
-
-
-def _no_constant(name):
-    raise ValueError(f"{name} is not standard JSON")
 
 
 def _natural(value):

@@ -1,12 +1,11 @@
 """What a converter reads out of a foreign repository, and the checks of files that strangers wrote."""
 
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from zoo.errors import IntegrityError, invalid
-from zoo.files import disk, open_regular
+from zoo.files import disk, open_regular, strict_json
 
 WEIGHTS = "model.safetensors"
 MAX_SMALL_BYTES = 16 << 20  # of a JSON file or a card
@@ -89,7 +88,7 @@ def read_json(path):
 def parse_json(text, name):
     """Returns the object in the bytes of a JSON file, checked as by `read_json`."""
     try:
-        found = json.loads(text.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        found = strict_json(text)
     except (ValueError, RecursionError) as error:
         raise IntegrityError(
             f"{name} is not valid JSON ({error}). Nothing was converted. Ask whoever published it to repair it."
@@ -99,17 +98,6 @@ def parse_json(text, name):
             f"{name} is a JSON {type(found).__name__}, and an object is needed. Nothing was converted."
         )
     return found
-
-
-def _unique(pairs):
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name occurs twice")
-    return found
-
-
-def _no_constant(name):
-    raise ValueError(f"{name} is not standard JSON")
 
 
 def read_config(folder):
