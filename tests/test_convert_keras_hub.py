@@ -181,6 +181,7 @@ REFUSED = {
     "another backbone": (("config.json", lambda rows: rows.update(class_name="SAMBackbone")), "no builder for this"),
     "another task": (("task.json", lambda rows: rows.update(class_name="ViTTagger")), "image classifiers of KerasHub"),
     "something new": (_config(use_rope=True), r"does not know.*use_rope"),
+    "normalising": (_config(include_rescaling=True), "normalises images itself"),
     "no bias": (_config(use_mha_bias=False), "a bias in each dense layer"),
     "oblong patches": (_config(patch_size=[8, 4]), "square patches"),
     "pre-logits": (_task(intermediate_dim=8), "no dense layer before its logits"),

@@ -54,7 +54,7 @@ KNOWN = {  # what a backbone's configuration may say; what else it says could ch
         "use_patch_bias",
     ),
 }
-ALWAYS = ("name", "trainable", "dtype", "image_shape", "data_format")
+ALWAYS = ("name", "trainable", "dtype", "image_shape", "data_format", "include_rescaling")
 
 
 # Names: our layer -> theirs
@@ -202,6 +202,8 @@ def _family(config):
         raise invalid(f"{kind} is configured by what zoo does not know", odd, "A newer zoo may.")
     if own.get("data_format") not in (None, "channels_last"):
         raise invalid("zoo's networks have their channels last", own["data_format"])
+    if own.get("include_rescaling"):  # before October 2024
+        raise invalid("this backbone normalises images itself, as KerasHub's later ones do not", "include_rescaling")
     return family, own
 
 
