@@ -18,6 +18,7 @@ Linux only.
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
@@ -86,7 +87,7 @@ def once(folder, contestant):
     wall, processor = time.perf_counter(), time.process_time()
     model = load()
     rows = {"seconds": time.perf_counter() - wall, "processor": time.process_time() - processor}
-    rows["memory"] = (memory("VmHWM") - before) / sum(w.value.numpy().nbytes for w in model.weights)
+    rows["memory"] = (memory("VmHWM") - before) / sum(4 * math.prod(w.shape) for w in model.weights)
     print(json.dumps(rows))
 
 
