@@ -173,7 +173,7 @@ def test_finetuning_scores_from_the_pretrained_weights(scored_net, tmp_path):
     assert run.record["data"]["sizes"]["train"] == round(len(dataset().train) / 2)
     rows = scoring.chosen(scoring.kept_scores(tmp_path / "tuned/scoring", 1, "el2n"), dataset().train.labels, 0.5)
     some = dataset().but(train=dataset().train.subset(rows))
-    alone = zoo.finetune(first, some, out=tmp_path / "alone", **options)
+    alone = zoo.finetune(first, some, recipe="plain", out=tmp_path / "alone", **options)
     for ours, theirs in zip(numpy_weights(run.model()), numpy_weights(alone.model()), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
