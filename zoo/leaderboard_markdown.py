@@ -53,6 +53,6 @@ def terms(text):
         found, _ = outline(text)
     except ValueError:
         return [(text, "")]
-    if any(sign < 0 for sign, _, _ in found):
+    if not found or any(sign < 0 for sign, _, _ in found):  # plain, or a named recipe less a trick
         return [(text, "")]
     return [(n, f"({', '.join(f'{k}={v!r}' for k, v in given.items())})" if given else "") for _, n, given in found]

@@ -28,7 +28,7 @@ class Standing:
     """One row of the leaderboard: a recorded recipe, or runs that differ in their seed alone.
 
     Attributes:
-        name: of the recipe, or the folders of the runs.
+        name: of the recipe, or the folder of the first run and how many more there are.
         recorded: whether it is a recipe of the zoo with its recorded result.
         model, task: what was trained; the task is None where a recipe leaves it open.
         data: name of the data set as people read it.
@@ -295,7 +295,7 @@ def _joined(rows):
     folders = [folder for row in rows for folder in row.folders]
     return dataclasses.replace(
         rows[0],
-        name=printable(", ".join(folders)),
+        name=f"{rows[0].name} and {len(rows) - 1} more",
         values=tuple(v for row in rows for v in row.values),
         figures={name: tuple(v for row in rows for v in row.figures[name]) for name in shared},
         seconds=statistics.fmean(row.seconds for row in rows),
