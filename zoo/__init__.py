@@ -13,15 +13,25 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 __version__ = "0.1.0"
 
-_NO_KERAS = {"zoo.catalogue", "zoo.embeddings", "zoo.errors", "zoo.hub.fetching", "zoo.recipes", "zoo.registry"}
+_NO_KERAS = {
+    "zoo.catalogue",
+    "zoo.embeddings",
+    "zoo.errors",
+    "zoo.hub.fetching",
+    "zoo.recipes",
+    "zoo.registry",
+    "zoo.standings",
+}
 _PUBLIC = {
     "build": "zoo.factory",
     "plain": "zoo.compiled",
     "recipe": "zoo.recipes",
     "list_recipes": "zoo.recipes",
+    "leaderboard": "zoo.standings",
     "train": "zoo.training",
     "ablate": "zoo.ablation",
     "finetune": "zoo.finetuning",
+    "reproduce": "zoo.reproducing",
     "find_learning_rate": "zoo.rate_finding",
     "Run": "zoo.runs",
     "evaluate": "zoo.inference",

@@ -15,6 +15,7 @@ from zoo import entries, factory, registry
 from zoo.blocks import blocks_of, rows_of
 from zoo.flops import count_flops
 from zoo.recipes import list_recipes
+from zoo.shipping import shipped_entries
 from zoo.spec import jsonable
 from zoo.tasks import figure
 
@@ -86,14 +87,17 @@ def described_weights(path=WEIGHTS):
 
 
 def weights():
-    """Returns the entries of the published weights, with the counts of their parameters. Builds each network once."""
+    """Returns the entries of the weights in the package and of those elsewhere, with the counts of their parameters.
+
+    Builds each network once.
+    """
     found, counts = described_weights(), {}
     for entry in found.values():
         built = json.dumps([entry["model"], entry["arguments"]], sort_keys=True)
         if built not in counts:
             counts[built] = factory.build_empty(entry["model"], **entry["arguments"]).count_params()
         entry["parameters"] = counts[built]
-    return {name: dict(sorted(entry.items())) for name, entry in found.items()}
+    return shipped_entries() | {name: dict(sorted(entry.items())) for name, entry in found.items()}
 
 
 # The README

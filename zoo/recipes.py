@@ -393,6 +393,20 @@ def list_recipes(pattern="*", *, task=None):
     return search(_named().values(), pattern, task=task)
 
 
+def recipe_row(text):
+    """Returns the `RecipeRow` of one named recipe, or of a `.toml` file.
+
+    Raises:
+        UnknownName: no recipe has this name; the message gives the nearest.
+        InvalidArgument: the file cannot be read.
+    """
+    if str(text).endswith(".toml"):
+        return _read(Path(text).expanduser())
+    if text not in _named():
+        raise unknown("recipe", text, _named(), see="zoo.list_recipes()")
+    return _named()[text]
+
+
 def find_recipe(name):
     """Returns the `RecipeRow` of a named recipe.
 

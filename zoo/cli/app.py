@@ -114,6 +114,28 @@ def info(
 
 
 @app.command()
+def leaderboard(
+    runs: Annotated[
+        list[Path] | None, typer.Argument(help="Folders of runs and ablations to stand beside the recorded results.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", "-d", help="Only this data set.", autocompletion=options.datasets)
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="Only this task.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown, as in the README.")] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write one page with table and pictures.", show_default=False),
+    ] = None,
+    as_json: options.AsJson = False,
+):
+    """Compare models on each data set: figure, size, cost, tricks."""
+    from zoo.cli import leading
+
+    leading.board(runs or (), data=data, task=task, markdown=markdown, html=html, as_json=as_json)
+
+
+@app.command()
 def recipes(
     pattern: Annotated[
         str, typer.Argument(help="Glob pattern of names; `explain` explains EXPRESSION.", show_default=False)
@@ -285,6 +307,41 @@ def _completed(model, data, arguments, data_options, said):
         works = "Write `zoo train MODEL DATA`, or `zoo train --recipe NAME` with a recipe that has both (zoo recipes)."
         raise invalid(f"`zoo train` needs {' and '.join(missing)}", works=works)
     return model, data, arguments, data_options
+
+
+@app.command()
+def reproduce(
+    recipe: Annotated[
+        str | None, typer.Argument(help="A recipe with a recorded result (zoo recipes), or a .toml file.")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Measure the shipped weights instead; without RECIPE those of all recipes.")
+    ] = False,
+    seed: Annotated[
+        list[int] | None,
+        typer.Option("--seed", metavar="N", min=0, help="Seed to train; repeatable.", show_default="those recorded"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FOLDER", help="Folder of run folders.", show_default="runs/reproduce-..."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume/--no-resume", help="Go on with runs that are in --out, or refuse them.")
+    ] = True,
+    other_data: Annotated[
+        bool, typer.Option("--other-data", help="Go on where the data is not the recorded, and say so.")
+    ] = False,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+):
+    """Train a recorded recipe again and compare with its record; exit code 1 where it does not hold.
+
+    With --check the weights that come with zoo are measured, which have to match exactly.
+    """
+    from zoo.cli import reproducing
+
+    settings = {"seeds": seed, "out": out, "resume": resume, "other_data": other_data, "quiet": quiet}
+    reproducing.reproduce(_with_keras, recipe, check=check, as_json=as_json, **settings)
 
 
 @app.command("find-lr")

@@ -144,7 +144,7 @@ def add(name, ref, *, license=None, summary=None, metrics=None, dataset=None, so
         task=found.spec.task,
         ref=found.ref.rpartition("@")[0],
         format=format_of(found),
-        arguments=_telling(found.spec),
+        arguments=telling(found.spec),
         parameters=_manifest(found).parameters,
         license=license or _card_license(found),
         summary=summary or "",
@@ -156,7 +156,7 @@ def add(name, ref, *, license=None, summary=None, metrics=None, dataset=None, so
     return row, registries.write_own(name, said_of(row), replace=replace)
 
 
-def _telling(spec):
+def telling(spec):
     """Returns the arguments in which a checkpoint differs from its variant's defaults, and its number of classes."""
     usual = find_model(spec.name).arguments
     given = {k: v for k, v in spec.arguments.items() if usual.get(k) != v}

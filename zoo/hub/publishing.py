@@ -14,7 +14,7 @@ from zoo.hub import manifest
 from zoo.hub.card import card
 from zoo.hub.changes import changes, measured
 from zoo.hub.licenses import binding, chosen
-from zoo.hub.refs import parse
+from zoo.hub.refs import Reference, parse
 from zoo.hub.sources import CURVES, check_assets, counted, gather, parent_license, record_in
 from zoo.hub.store import FlatStore
 from zoo.hub.timm_format import check_family, timm_files
@@ -121,7 +121,7 @@ def push(
 
 def _target(target):
     """Returns the `Reference` of what is pushed to, which has no revision."""
-    reference = parse(target)
+    reference = target if isinstance(target, Reference) else parse(target)
     if reference.revision:
         works = f"Leave out '@{reference.revision}'; a branch is named by revision= (--revision)."
         raise invalid("a push makes a new revision, so its target has none", str(target), works)
@@ -195,7 +195,7 @@ def _complete(spec, files, own, reference, *, labels, license, format):
     check_assets(spec, files)
     record = record_in(files)
     repo, store = reference.repo, reference.store
-    named = not store.content_addressed or not store.prefix
+    named = not store.content_addressed or not store.prefix or "://" in store.prefix
     text = {
         "title": repo,
         "reference": store.label(repo) if named else f"./{repo}",

@@ -7,6 +7,7 @@ hf://owner/name          the newest revision on the Hugging Face Hub, whatever Z
 hf://owner/name@v1.0     a tag, a branch or a commit there; 40 digits of a commit always mean the same bytes
 ./folder, ~/x, /x/y      a repository in a folder, wherever it is, or a copied one: config.json and its files
 ./folder@1f0c9a7         the same, pinned
+zoo://softmax.mnist      the weights of this name that come with zoo; read only
 keras.applications/X     the ImageNet weights that Keras publishes for its function X, such as ResNet50; read only
 
 ZOO_HUB is a folder, or `hf://` for the Hugging Face Hub.
@@ -21,6 +22,9 @@ from zoo.errors import invalid
 from zoo.hub.hugging_face import PREFIX, HubStore
 from zoo.hub.keras_store import KerasStore
 from zoo.hub.manifest import CONFIG
+from zoo.hub.shipped import PREFIX as SHIPPED
+from zoo.hub.shipped import ShippedStore
+from zoo.hub.shipped import parts as shipped_parts
 from zoo.hub.store import FlatStore, FolderStore
 
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
@@ -87,6 +91,8 @@ def parse(text, reading=False):
         raise invalid("a model's reference must be plain text", text, _HOW)
     if not is_path and text.startswith(PREFIX):
         return _on_hub(text)
+    if not is_path and text.startswith(SHIPPED):
+        return Reference(ShippedStore(), *shipped_parts(text))
     if "://" in text:
         raise invalid("zoo reads and writes hf:// references and folders, no other addresses", text, _instead(text))
     if is_path or looks_like_path(text):
