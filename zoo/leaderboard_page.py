@@ -190,11 +190,13 @@ def _linked(text):
 
 
 def _how(row):
-    command = row.command or "not recorded: the model or the data had no name"
-    copy = '<button type="button" class="copy">Copy</button>' if row.command else ""
+    again = f"zoo reproduce {row.name}" if row.recorded else row.command
+    code = escape(again or "not recorded: the model or the data had no name")
+    copy = '<button type="button" class="copy">Copy</button>' if again else ""
     figures = "; ".join(f"{_words(name)} {spread(name, values)}" for name, values in row.figures.items())
     facts = [
         ("on the test part", figures),
+        ("recorded with", row.command if row.recorded else None),
         ("seeds", ", ".join(map(str, row.seeds))),
         ("epochs", row.epochs),
         ("hardware", row.hardware),
@@ -208,7 +210,7 @@ def _how(row):
         for name, value in facts
         if value not in (None, "")
     )
-    return f"<details><summary>show</summary><code>{escape(command)}</code>{copy}<dl>{made}</dl></details>"
+    return f"<details><summary>show</summary><code>{code}</code>{copy}<dl>{made}</dl></details>"
 
 
 # Pictures
@@ -323,8 +325,8 @@ def _ablation(folder):
     return (
         f"<h3>{escape(printable(title))}</h3>"
         f'<p class="quiet">{escape(printable(f"{folder}: {seeds} seeds, {epochs} epochs"))}</p>'
-        f'<p class="quiet">Difference in test {_words(found.metric)} with its 95% interval; right of the line it helps, '
-        "a small point for each seed.</p>"
+        f'<p class="quiet">Difference in test {_words(found.metric)} with its 95% interval; right of the line it '
+        "helps, a small point for each seed.</p>"
         '<div class="wide" tabindex="0" role="region" aria-label="Effects of tricks"><table>'
         "<caption>What each trick changes</caption>"
         '<thead><tr><th scope="col">Trick</th><th scope="col">hurts | helps</th>'
