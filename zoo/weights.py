@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import math
 import re
 import struct
 from dataclasses import dataclass
@@ -404,6 +405,7 @@ def first_values(path, *, later=True, verify=True):
         As `load_weights`, some only at the end of the block; the model is then of no use.
     """
     import keras
+    from keras.src.backend.common import global_state
 
     failures, zeros = [], keras.initializers.Zeros()
 
@@ -421,6 +423,9 @@ def first_values(path, *, later=True, verify=True):
                 variables[name]._initializer = _first_value(read, name, failures)
             else:
                 variables[name].assign(read(name))
+        # Largest first: a tensor is in memory thrice for a moment, which counts least while there is little else.
+        waiting = global_state.get_global_attribute("uninitialized_variables") or []
+        waiting.sort(key=lambda variable: -math.prod(variable.shape))
         return report
 
     with _opened(path) as (file, tensors):
