@@ -11,13 +11,12 @@ import keras
 
 import zoo.adversarial
 import zoo.compiled  # noqa: F401  registers its classes with Keras, as the one above does
-from zoo import entries, factory, registry
+from zoo import entries, factory, leaderboard_markdown, registry
 from zoo.blocks import blocks_of, rows_of
 from zoo.flops import count_flops
-from zoo.recipes import list_recipes
 from zoo.shipping import shipped_entries
 from zoo.spec import jsonable
-from zoo.tasks import figure
+from zoo.standings import leaderboard
 
 PACKAGE = Path(__file__).parent
 README = PACKAGE.parent / "README.md"
@@ -135,27 +134,6 @@ def tricks_table(entries):
     return "\n".join(lines)
 
 
-def results_table(recipes):
-    """Returns what the named recipes measured as a Markdown table."""
-    lines = ["| recipe | data | on the test part | seeds | time | what was run |", "|---|---|---|---|--:|---|"]
-    for row in recipes:
-        if row.result:
-            measured = {k.removeprefix("test_"): v for k, v in row.result.items() if k.startswith("test_")}
-            shown = "; ".join(f"{name.replace('_', ' ')} {spread(name, values)}" for name, values in measured.items())
-            seeds = ", ".join(map(str, row.seeds))
-            lines.append(
-                f"| `{row.name}` | {row.result['data']} | {shown} | {seeds} | {row.result['seconds']:.0f} s "
-                f"| `{row.result['command']}` |"
-            )
-    return "\n".join(lines)
-
-
-def spread(name, values):
-    """Returns the mean of one figure over seeds, and its range where it has one, as text."""
-    low, high = figure(name, min(values)), figure(name, max(values))
-    return figure(name, sum(values) / len(values)) + (f" ({low} to {high})" if low != high else "")
-
-
 def _short(number):
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if number >= size:
@@ -172,7 +150,7 @@ def with_tables(text, found):
     tables = {
         "models": models_table(found["models"]),
         "tricks": tricks_table(found["tricks"]),
-        "results": results_table(list_recipes()),
+        "results": leaderboard_markdown.table(leaderboard()),
     }
     for name, table in tables.items():
         before, opened, rest = text.partition(f"<!-- {name} -->")
