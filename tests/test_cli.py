@@ -44,6 +44,8 @@ LOOKING = [
     "datasets",
     "weights",
     "train --help",
+    "leaderboard",
+    "leaderboard --markdown",
 ]
 
 WRONG = {

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from zoo.errors import IntegrityError, ZooError, invalid, unknown
 from zoo.recipes import list_recipes
+from zoo.recorded import counts_answers
 from zoo.registry import find_model, list_models
 from zoo.runs import RUN, Run
 from zoo.tasks import TASKS, figure
 
-_MORE_IS_BETTER = ("accuracy", "exact_match")
 _LONGEST_TEXT, _LONGEST_HISTORY = 2_000, 5_000  # characters and epochs of a stranger's run that are shown
 _COUNTED = 200_000_000  # weights of a run's model up to which it is built to count its FLOPs
 NOTES = {
@@ -81,7 +81,7 @@ class Standing:
     @property
     def higher_is_better(self):
         """Whether more of the figure is better."""
-        return self.metric.endswith(_MORE_IS_BETTER)
+        return counts_answers(self.metric)
 
     @property
     def group(self):
