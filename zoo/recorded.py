@@ -13,7 +13,7 @@ from zoo.tasks import figure
 
 HIGHER, LOWER = ("accuracy", "exact_match"), ("loss", "mae", "rmse", "perplexity")
 ERRORS = 2.0  # standard errors on either side, about 95% of a normal distribution
-STAND_IN = 0.02  # relative standard error of a figure whose spread over examples was not recorded
+STAND_IN = 0.02  # relative standard error, over the seeds, of a figure whose spread over examples nobody recorded
 CLOSE = 1e-4  # relative difference of losses that the order of additions alone makes on another machine
 
 
@@ -41,7 +41,8 @@ def interval(name, values, examples):
     seeds tell how far. `e` is the binomial standard error of an accuracy p on n examples, sqrt(p (1 - p) / n): what n
     examples cannot tell apart is no difference, and a record of one seed, or of three that happen to agree, has
     nothing else. A loss or an absolute error has no such formula without its spread over the examples, which is not
-    recorded: e is then 2% of the mean, a convention and no statistic.
+    recorded: e is then 2% of the mean over the number of seeds, a convention and no statistic, which counts where one
+    seed is recorded and fades where several say more.
 
     Args:
         name: of the figure, such as "accuracy".
@@ -56,7 +57,7 @@ def interval(name, values, examples):
     mean = statistics.fmean(values)
     over_seeds = statistics.stdev(values) if len(values) > 1 else 0.0
     share = min(max(mean, 0.0), 1.0)
-    error = math.sqrt(share * (1 - share) / examples) if counts_answers(name) else STAND_IN * abs(mean)
+    error = math.sqrt(share * (1 - share) / examples) if counts_answers(name) else STAND_IN * abs(mean) / len(values)
     margin = ERRORS * math.hypot(over_seeds, error)
     lowest, highest = min(values), max(values)
     return Interval(mean, lowest, highest, min(lowest, mean - margin), max(highest, mean + margin))
