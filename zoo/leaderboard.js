@@ -51,7 +51,8 @@
     if (column) parts.push(`sort=${column}${down ? ",down" : ""}`);
     if (data.value) parts.push(`data=${data.value}`);
     if (find.value) parts.push(`find=${encodeURIComponent(find.value)}`);
-    try { history.replaceState(null, "", parts.length ? `#${parts.join("&")}` : location.pathname); } catch { /* file */ }
+    const address = parts.length ? `#${parts.join("&")}` : location.pathname;
+    try { history.replaceState(null, "", address); } catch { /* a file in some browsers: the view is not linked to */ }
   }
 
   function recall() {
@@ -90,7 +91,12 @@
   for (const button of document.querySelectorAll(".copy")) {
     button.addEventListener("click", async () => {
       const code = button.previousElementSibling;
-      try { await navigator.clipboard.writeText(code.textContent); } catch { select(code); document.execCommand("copy"); }
+      try {
+        await navigator.clipboard.writeText(code.textContent);
+      } catch { // not allowed here
+        select(code);
+        document.execCommand("copy");
+      }
       button.textContent = "Copied";
       setTimeout(() => { button.textContent = "Copy"; }, 1500);
     });
