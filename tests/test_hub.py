@@ -444,7 +444,7 @@ def test_illegal_references_are_refused(bad):
 
 
 def test_addresses_of_pages_are_refused_with_what_to_write_instead():
-    with pytest.raises(InvalidArgument, match="no other addresses.* For a model .* write hf://me/probe"):
+    with pytest.raises(InvalidArgument, match=r"no other addresses.* For a model .* write hf://me/probe"):
         zoo.pull("https://example.org/me/probe")
     with pytest.raises(InvalidArgument, match="Write owner/name"):
         zoo.pull("s3://bucket")
