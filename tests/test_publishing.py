@@ -338,7 +338,7 @@ sys.exit(main(["push", sys.argv[1], "hf://me/probe", "--license", "mit"]))
 def test_ctrl_c_in_the_middle_leaves_nothing_and_says_how_to_go_on(hub_server, tmp_path):
     run = zoo.train("vit", "digits", epochs=1, patch_size=4, embed_dim=16, depth=1, num_heads=2,
                     out=tmp_path / "run", quiet=True).folder  # fmt: skip
-    hub_server.fault("slow", path="/storage/", method="PUT", seconds=30)
+    hub_server.fault("slow", path="/storage/", method="PUT", seconds=90)
     started = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED, str(run)],
         env=hub_server.environment(),

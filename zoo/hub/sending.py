@@ -129,8 +129,7 @@ def _committed(store, repo, files, sent, gone, message, base, branch):
     for pause in PAUSES:
         time.sleep(pause)
         try:
-            made = store.ask(repo, lambda api: api.create_commit(repo, operations, **options), "change", tries=1)
-            commit = made.oid
+            commit = store.ask(repo, lambda api: _sent(api, repo, operations, options), "change", tries=1).oid
         except (NoAnswer, Stale) as error:
             lost = str(error)
             commit = _landed(store, repo, files, base, branch)
@@ -138,6 +137,17 @@ def _committed(store, repo, files, sent, gone, message, base, branch):
             _check_arrived(store, repo, commit, files, wanted)
             return commit
     raise NoAnswer(f"nothing was changed: {lost}")
+
+
+def _sent(api, repo, operations, options):
+    """Returns the client's `CommitInfo` of a commit.
+
+    Large files go first and one by one: several are sent in threads, which the client waits for after Ctrl-C.
+    """
+    for operation in operations:
+        if hasattr(operation, "upload_info"):
+            api.preupload_lfs_files(repo, [operation], revision=options["revision"], free_memory=False)
+    return api.create_commit(repo, operations, **options)
 
 
 def _listed(files):
