@@ -1,6 +1,5 @@
 """The compiled model: a Functional `keras.Model` whose recipe acts in `fit` and survives saving."""
 
-import math
 import warnings
 
 import keras
@@ -15,6 +14,7 @@ from zoo.freezing import freeze, thaw
 from zoo.metrics import ClassAccuracy
 from zoo.objectives import Recorder, Step, called_as, running
 from zoo.optimizers import optimizer_of
+from zoo.plan import count
 from zoo.recipes import recipe
 from zoo.recurrent_state import states_of
 from zoo.schedules import BoundSchedule
@@ -57,7 +57,7 @@ class ZooModel(keras.Model):
     def count_params(self):
         """Returns the number of the model's own weights, without those that a recipe keeps beside it."""
         beside = {id(w) for layer in self._extras for w in layer.weights}
-        return sum(math.prod(w.shape) for w in self.weights if id(w) not in beside)
+        return count(w for w in self.weights if id(w) not in beside)
 
     @property
     def recipe(self):

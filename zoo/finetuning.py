@@ -1,7 +1,6 @@
 """Fine-tuning: a pretrained model becomes one for other data, and says before it trains what of it will change."""
 
 import contextlib
-import math
 import shlex
 import tempfile
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from zoo.files import sha256_of
 from zoo.hub.convert.foreign import license_in
 from zoo.image_size import with_image_size
 from zoo.inference import assets_of, check_task, for_model
+from zoo.plan import count
 from zoo.recipes import make_trick
 from zoo.recipes import recipe as read_recipe
 from zoo.registry import STAGES, builder_of
@@ -229,10 +229,10 @@ def _table(model, frozen):
         layers = [layer for layer in group if layer.weights]
         weights = list({id(v): v for layer in layers for v in layer.weights}.values())
         trained = [v for v in weights if v.trainable and id(v) not in frozen]
-        frozen_here = _count(weights) - _count(trained)
+        frozen_here = count(weights) - count(trained)
         trained += [v for layer in layers for v in beside.get(layer, ())]
         said = sorted({rates.get(v.path, (model.plan.learning_rate, False)) for v in trained})
-        rows.append((_name(layers), _count(trained), frozen_here, _rate(said)))
+        rows.append((_name(layers), count(trained), frozen_here, _rate(said)))
     total = ("in all", sum(r[1] for r in rows), sum(r[2] for r in rows), "")
     if len(rows) > _ROWS:
         half = _ROWS // 2
@@ -272,7 +272,3 @@ def _rate(said):
     low, high = said[0][0], said[-1][0]
     shown = f"{high:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
     return f"{shown}, from its thaw on" if any(thaws for _, thaws in said) else shown
-
-
-def _count(variables):
-    return sum(math.prod(v.shape) for v in variables)

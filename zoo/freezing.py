@@ -4,11 +4,10 @@ A frozen variable is marked, so that a model which is compiled with another reci
 variable's alone: layers, what is saved and what is published are those of the model as it was built.
 """
 
-import math
-
 import keras
 
 from zoo.errors import invalid
+from zoo.plan import count
 from zoo.weights import head_layers
 
 _MARK = "zoo_frozen"
@@ -75,11 +74,7 @@ def only_head(plan, trick, others=_FROM_THE_HEAD_DOWN):
 
 def said(plan):
     """Returns in words what of a plan's model is frozen and what trains: "12,345 weights stay as they are, ..."."""
-    frozen = _count(plan.frozen)
+    frozen = count(plan.frozen)
     norms = sum(isinstance(layer, keras.layers.BatchNormalization) for layer in plan.inference_layers)
     statistics = f", and so do the statistics of {norms} batch-norm layers" if norms else ""
-    return f"{frozen:,} weights stay as they are{statistics}; {_count(plan.trained):,} train"
-
-
-def _count(variables):
-    return sum(math.prod(v.shape) for v in variables)
+    return f"{frozen:,} weights stay as they are{statistics}; {count(plan.trained):,} train"

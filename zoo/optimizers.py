@@ -1,12 +1,12 @@
 """What optimizer tricks share, and the optimizer that a plan comes to."""
 
 import dataclasses
-import math
 
 import keras
 from keras import ops
 
 from zoo.errors import invalid
+from zoo.plan import count
 from zoo.schedules import BoundSchedule
 
 
@@ -106,7 +106,7 @@ class KerasOptimizer:
 
     def state(self, plan):
         """Returns how many numbers the optimizer keeps beside the weights of this model."""
-        return self.slots * sum(math.prod(v.shape) for v in plan.trained)
+        return self.slots * count(plan.trained)
 
     def explain(self, plan):
         shown = {

@@ -1,6 +1,7 @@
 """The Plan: what training one model will do, as an immutable record that tricks change field by field."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 
 from zoo.errors import invalid, unknown
@@ -203,6 +204,11 @@ def start(model, task=None):
 
         plan = game(plan)
     return plan
+
+
+def count(variables):
+    """Returns how many numbers variables hold together."""
+    return sum(math.prod(v.shape) for v in variables)
 
 
 def by_name(model, outputs):

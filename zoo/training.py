@@ -1,7 +1,6 @@
 """A plan and data become a fitted model and a run folder, which a killed run continues from exactly."""
 
 import itertools
-import math
 import shlex
 import warnings
 from pathlib import Path
@@ -16,6 +15,7 @@ from zoo.errors import RecipeWarning, invalid
 from zoo.factory import build, resolve
 from zoo.files import check_writable, locked, make_folder
 from zoo.inference import check_fit, check_targets, check_task, for_model
+from zoo.plan import count
 from zoo.progress import console, say
 from zoo.recipes import recipe as read_recipe
 from zoo.scoring import FOLDER as SCORING
@@ -209,7 +209,7 @@ def _said_before(compiled, dataset, chosen, settings, folder):
     batch_size = settings["batch_size"]
     spec, steps = compiled.zoo_spec, steps_per_epoch(dataset.train.for_batches(batch_size), batch_size)
     sizes = ", ".join(f"{len(split):,} {name}" for name, split in dataset.splits.items())
-    trainable = sum(math.prod(v.shape) for v in compiled.trainable_variables)
+    trainable = count(compiled.trainable_variables)
     shape = ", ".join(f"{i.name} {'x'.join(map(str, i.shape[1:]))}" for i in compiled.inputs)
     classes = f", {len(dataset.labels)} classes" if isinstance(dataset.labels, tuple) else ""
     arguments = ", ".join(f"{k}={v!r}" for k, v in spec.arguments.items())

@@ -10,10 +10,10 @@ Conflicts with: models of two players, who take turns by the batch. A batch norm
 Cost: one more copy of the weights.
 """
 
-import math
 from dataclasses import dataclass
 
 from zoo.errors import invalid
+from zoo.plan import count
 from zoo.registry import trick
 
 
@@ -44,5 +44,5 @@ class Accumulate:
         return plan.adding("optimizer_options", ("gradient_accumulation_steps", self.steps)).adding("at_fit", too_few)
 
     def explain(self, plan):
-        count = sum(math.prod(v.shape) for v in plan.trained)
-        return f"{self.steps} batches make one step of the optimizer; {count:,} sums of gradients are kept"
+        numbers = count(plan.trained)
+        return f"{self.steps} batches make one step of the optimizer; {numbers:,} sums of gradients are kept"

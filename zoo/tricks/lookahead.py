@@ -11,13 +11,13 @@ Departures: a cycle starts from the weights as they are, so that weights set bet
 Cost: one more copy of the weights.
 """
 
-import math
 from dataclasses import dataclass
 
 import keras
 from keras import ops
 
 from zoo.errors import invalid
+from zoo.plan import count
 from zoo.registry import trick
 
 
@@ -168,8 +168,8 @@ class Lookahead:
         )
 
     def explain(self, plan):
-        count = sum(math.prod(v.shape) for v in plan.trained)
+        numbers = count(plan.trained)
         return (
             f"after every {self.steps} steps the weights go back {1 - self.alpha:.0%} of the way that they went; "
-            f"{count:,} slow weights are kept"
+            f"{numbers:,} slow weights are kept"
         )

@@ -12,7 +12,6 @@ Departures: the heads step by AdamW, as the authors advise and Keras does not by
 Cost: ns_steps times three products of matrices for each matrix and step.
 """
 
-import math
 import re
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ import keras
 
 from zoo.errors import invalid, unknown
 from zoo.optimizers import KerasOptimizer
+from zoo.plan import count
 from zoo.registry import trick
 
 
@@ -91,14 +91,10 @@ class Muon(KerasOptimizer):
         return [v for v in plan.trained if not probe._should_use_adamw(v)]
 
     def state(self, plan):
-        return 2 * _count(plan.trained) - _count(self.matrices(plan))
+        return 2 * count(plan.trained) - count(self.matrices(plan))
 
     def explain(self, plan):
         matrices = self.matrices(plan)
-        share = _count(matrices) / _count(plan.trained)
+        share = count(matrices) / count(plan.trained)
         split = f"{len(matrices)} matrices, {share:.0%} of the weights, step by Muon, the rest by AdamW"
         return f"{split}; {super().explain(plan)}"
-
-
-def _count(variables):
-    return sum(math.prod(v.shape) for v in variables)

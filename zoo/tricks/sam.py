@@ -11,13 +11,13 @@ Departures: g leaves out regularisers, as in the paper's equation 1, and weight 
 Cost: about twice the time of a plain step.
 """
 
-import math
 from dataclasses import dataclass
 
 from keras import ops
 
 from zoo.attacks import LEARNING
 from zoo.errors import invalid
+from zoo.plan import count
 from zoo.registry import trick
 
 
@@ -68,9 +68,9 @@ class Sam:
         return plan.but(perturb=perturb)
 
     def explain(self, plan):
-        count = sum(math.prod(v.shape) for v in plan.trained)
+        numbers = count(plan.trained)
         return (
-            f"takes each gradient at weights moved by {self.rho:g} (L2 over all {count:,} trainable weights) in the "
+            f"takes each gradient at weights moved by {self.rho:g} (L2 over all {numbers:,} trainable weights) in the "
             f"direction that hurts the batch most, then steps from where the weights were; about twice the time of a "
             f"plain step"
         )

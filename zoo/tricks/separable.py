@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import keras
 
 from zoo.builder_switches import Switch, layers_of
+from zoo.plan import count
 from zoo.registry import trick
 
 
@@ -34,7 +35,7 @@ class Separable(Switch):
         found = layers_of(plan.model, keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)
         if not found:
             return "all convolutions are ordinary ones"
-        have = sum(math.prod(v.shape) for x in found for v in (x.depthwise_kernel, x.pointwise_kernel))
+        have = count(v for x in found for v in (x.depthwise_kernel, x.pointwise_kernel))
         # An ordinary kernel has one depthwise kernel for each filter.
         whole = sum(math.prod(x.depthwise_kernel.shape) * x.pointwise_kernel.shape[-1] for x in found)
         return f"{len(found)} separable convolutions of {have:,} weights; ordinary ones would have {whole:,}"

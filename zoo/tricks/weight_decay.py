@@ -9,10 +9,10 @@ Conflicts with: the weight decay that an optimizer is given itself; adamw and mu
 Departures: the decay is scaled by the learning rate, as in Keras and PyTorch; the paper has a schedule of its own.
 """
 
-import math
 from dataclasses import dataclass
 
 from zoo.errors import Conflict, invalid
+from zoo.plan import count
 from zoo.registry import trick
 
 
@@ -43,6 +43,6 @@ class WeightDecay:
         decaying = [v for v in weights if self.all or len(v.shape) > 1]
         spared = "" if self.all else f"; {len(weights) - len(decaying)} biases and normalisations are spared"
         return (
-            f"{sum(math.prod(v.shape) for v in decaying):,} weights shrink by a share of "
+            f"{count(decaying):,} weights shrink by a share of "
             f"{self.rate * plan.learning_rate:.3g} in a step at the peak rate{spared}"
         )
