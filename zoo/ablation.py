@@ -6,7 +6,6 @@ ablation.png        the differences, with their intervals
 <arm>/seed<n>/      one ordinary run each, see `zoo.runs`
 """
 
-import itertools
 import shlex
 import warnings
 from datetime import UTC, datetime
@@ -24,9 +23,10 @@ from zoo.files import check_writable, locked, make_folder
 from zoo.machine import hardware, versions
 from zoo.progress import console
 from zoo.recipes import recipe as read_recipe
+from zoo.runs import unused_folder
 from zoo.settings import seeds_of, settings_of
 from zoo.spec import jsonable
-from zoo.training import train
+from zoo.training import repeated, train
 from zoo.workers import cores
 
 _CAUTION = "caution: "  # begins what a dry run says will not work well
@@ -98,7 +98,7 @@ def ablate(
     jobs = _jobs(jobs, data, builder, chosen)
     _check_folder(out, resume)
     dataset = load_data(data, **data_options)
-    folder = Path(out) if out is not None else _unused(variant, dataset.name)
+    folder = Path(out) if out is not None else unused_folder(f"ablation.{variant}.{dataset.name}")
     settings.pop("seed")
     question = jsonable(
         {
@@ -236,12 +236,6 @@ def _planned(arms, variant, dataset, options):
     return rows
 
 
-def _unused(model, data):
-    base = Path("runs") / f"ablation.{model}.{data}"
-    numbered = (Path(f"{base}-{n}") for n in itertools.count(2))
-    return next(p for p in itertools.chain([base], numbered) if not p.exists())
-
-
 def _command(model, data, chosen, seeds, mode, options, data_options, arguments):
     """Returns the command that asks the same, or None where data or seeds have no words for it."""
     if not isinstance(data, (str, Path)) or seeds != list(range(len(seeds))):
@@ -254,6 +248,4 @@ def _command(model, data, chosen, seeds, mode, options, data_options, arguments)
     words += ["--mixed-precision", options["mixed_precision"]] if options["mixed_precision"] else []
     words += [] if options["jit"] is None else ["--jit" if options["jit"] else "--no-jit"]
     words += [] if options["deterministic"] else ["--no-deterministic"]
-    for option, rows in (("--set", arguments), ("--data-option", data_options)):
-        words += [word for name, value in sorted(rows.items()) for word in (option, f"{name}={value!r}")]
-    return shlex.join(words)
+    return shlex.join(words + repeated("--set", arguments) + repeated("--data-option", data_options))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import keras
 
+from zoo.averages import put_back, values_of
+from zoo.batch_statistics import batch_norms
 from zoo.blocks import block_of
 from zoo.data import load_like
 from zoo.depths import layer_groups
@@ -70,15 +72,13 @@ def finetune(model, data, *, recipe=None, freeze=False, image_size=None, data_op
             keras.utils.set_random_seed(whole("seed", options.get("seed", 0)))  # the new head's values come from it
             fresh = build_plain(spec.name, arguments)
             chosen.initialise(fresh)
-        head = [v for layer in head_layers(fresh) for v in layer.weights]
-        initial = [keras.ops.convert_to_numpy(v).copy() for v in head]
+        initial = values_of(v for layer in head_layers(fresh) for v in layer.weights)
         adapted = builder_of(spec.name)[0].adapted
         adapted = adapted and adapted(origin.spec.arguments, spec_of(fresh).arguments)
         report = load_weights(fresh, origin.weights, ignore_head=classes, adapted=adapted)
     renewed = classes and spec.labels != dataset.labels
     if renewed:
-        for variable, value in zip(head, initial, strict=True):
-            variable.assign(value)
+        put_back(initial)
     attach(fresh, spec_of(fresh).but(parent=origin.parent))
     if 1 not in (spec.arguments.get("num_classes"), arguments.get("num_classes")):
         attach(fresh, spec_of(fresh).but(heads=spec.heads))  # several sigmoids, or a softmax, that a recipe chose
@@ -199,7 +199,7 @@ class Opening:
         lines = [start, self._head()]
         lines += [f"resized: {path} from {_shape(old)} to {_shape(new)}" for path, old, new in self.report.adapted]
         lines += _table(model, frozen)
-        norms = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)]
+        norms = batch_norms(model)
         still = sum(layer in model.plan.inference_layers for layer in norms)
         if norms:
             follow = f"{len(norms) - still} follow the new data" if still < len(norms) else ""

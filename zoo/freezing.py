@@ -37,9 +37,8 @@ def graph_layers(model):
 
 def below_head(model):
     """Returns the layers with weights that do not make the outputs of a model."""
-    heads = {id(layer) for layer in head_layers(model)}
-    inside = {id(layer) for head in head_layers(model) for layer in head._flatten_layers()}
-    found = [layer for layer in graph_layers(model) if id(layer) not in heads | inside and layer.weights]
+    heads = {id(layer) for head in head_layers(model) for layer in head._flatten_layers()}  # itself included
+    found = [layer for layer in graph_layers(model) if id(layer) not in heads and layer.weights]
     return [layer for layer in found if not isinstance(layer, keras.Model)]
 
 

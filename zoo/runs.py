@@ -11,6 +11,7 @@ last.safetensors    everything needed to go on exactly: weights, optimizer, seed
 
 import csv
 import io
+import itertools
 import json
 from pathlib import Path
 
@@ -87,6 +88,13 @@ class Run:
         files = {"model.safetensors": BEST, RUN: RUN, CURVES: CURVES}
         files |= {name: name for name in self.record["data"].get("assets", ())}
         return {name: self.folder / own for name, own in files.items() if (self.folder / own).is_file()}
+
+
+def unused_folder(name):
+    """Returns the first folder in `runs` of a name, with a number where that is taken, that does not exist."""
+    base = Path("runs") / name
+    numbered = (Path(f"{base}-{n}") for n in itertools.count(2))
+    return next(p for p in itertools.chain([base], numbered) if not p.exists())
 
 
 def write_record(folder, record):

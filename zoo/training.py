@@ -1,6 +1,5 @@
 """A plan and data become a fitted model and a run folder, which a killed run continues from exactly."""
 
-import itertools
 import shlex
 import warnings
 from pathlib import Path
@@ -89,7 +88,7 @@ def train(
         compiled = _compiled(model, dataset, chosen, settings, weights, complete)
         compiled.__dict__["zoo_assets"] = dataset.assets  # past Keras's tracking; a teacher compares its vocabulary
         check_targets(compiled.plan.heads, dataset)
-        folder = out if out is not None else _unused(compiled.zoo_spec.name, dataset.name)
+        folder = out if out is not None else runs.unused_folder(f"{compiled.zoo_spec.name}.{dataset.name}")
         opening = [words(compiled)] if (words := getattr(model, "zoo_opening", None)) else []  # of `finetune`
         if dry_run:
             return "\n".join([*opening, _said_before(compiled, dataset, chosen, settings, folder)])
@@ -269,12 +268,6 @@ def _check_folder(folder, resume):
             f"there is no run to resume in {folder}", works="Leave out resume=True (--resume), or check out=."
         )
     check_writable(folder)
-
-
-def _unused(model, data):
-    base = Path("runs") / f"{model}.{data}"
-    numbered = (Path(f"{base}-{n}") for n in itertools.count(2))
-    return next(p for p in itertools.chain([base], numbered) if not p.exists())
 
 
 def _command(model, data, chosen, settings, data_options, weights, arguments):
