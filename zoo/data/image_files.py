@@ -215,7 +215,7 @@ def usable(files, root, title, skip_bad):
 
     Args:
         files: paths.
-        root: folder that names in messages are relative to; None shows paths as they are.
+        root: folder that names in messages are relative to.
         title: what the files are, for messages: "folder 'pets'".
         skip_bad: whether files that cannot be read are left out with a warning.
 
@@ -239,10 +239,10 @@ def _complain(lines, total, title, skip_bad):
         warnings.warn(DataWarning(f"{wrong} and are left out:{listed(lines)}"), stacklevel=3)
 
 
-def listed(lines, shown=SHOWN):
+def listed(lines):
     """Returns lines as the indented end of a message, the first of them and how many more there are."""
-    more = [f"and {len(lines) - shown:,} more"] if len(lines) > shown else []
-    return "".join(f"\n  {line}" for line in [*lines[:shown], *more])
+    more = [f"and {len(lines) - SHOWN:,} more"] if len(lines) > SHOWN else []
+    return "".join(f"\n  {line}" for line in [*lines[:SHOWN], *more])
 
 
 def shown(file, root=None):

@@ -8,6 +8,7 @@ its class over each border between two parts. Files of the same bytes never lie 
 import hashlib
 import math
 import warnings
+from collections import Counter
 
 import numpy as np
 
@@ -43,10 +44,7 @@ def parts_by_content(labels, hashes, shares, seed):
     classes = {}  # label -> hash -> indices
     for i, (label, content) in enumerate(zip(np.asarray(labels).tolist(), hashes, strict=True)):
         classes.setdefault(label, {}).setdefault(content, []).append(i)
-    owners = {}
-    for files in classes.values():
-        for content in files:
-            owners[content] = owners.get(content, 0) + 1
+    owners = Counter(content for files in classes.values() for content in files)
     chosen = {part: [] for part in shares}
     for files in classes.values():
         order = sorted(

@@ -86,21 +86,32 @@ MODES = {  # how `preprocess_input` treats raw pixels: ResNet of version 1 the o
     "tf": {"scale": 1 / 127.5, "mean": (1.0, 1.0, 1.0)},
 }
 
-RESNET = {  # our layer -> theirs, where stages count from 2 and a shortcut is convolution 0
-    r"stem_conv": lambda m: "conv1_conv",
-    r"stem_norm": lambda m: "conv1_bn",
-    r"stage(\d+)_block(\d+)_(\d)_conv": lambda m: f"conv{int(m[1]) + 1}_block{m[2]}_{m[3]}_conv",
-    r"stage(\d+)_block(\d+)_(\d)_norm": lambda m: f"conv{int(m[1]) + 1}_block{m[2]}_{m[3]}_bn",
-    r"stage(\d+)_block(\d+)_shortcut_conv": lambda m: f"conv{int(m[1]) + 1}_block{m[2]}_0_conv",
-    r"stage(\d+)_block(\d+)_shortcut_norm": lambda m: f"conv{int(m[1]) + 1}_block{m[2]}_0_bn",
-    r"logits": lambda m: "predictions",
-}
-RESNET_V2 = {  # normalisation i precedes convolution i here; theirs bears the name of the convolution before it
-    r"stage(\d+)_block(\d+)_1_norm": lambda m: f"conv{int(m[1]) + 1}_block{m[2]}_preact_bn",
-    r"stage(\d+)_block(\d+)_(\d)_norm": lambda m: f"conv{int(m[1]) + 1}_block{m[2]}_{int(m[3]) - 1}_bn",
-    r"head_norm": lambda m: "post_bn",
-    **{pattern: name for pattern, name in RESNET.items() if not pattern.endswith("_(\\d)_norm")},
-}
+
+def resnet_rules(block, first):
+    """Returns `(rules of version 1, rules of version 2)`, our layer -> theirs, where a shortcut is convolution 0.
+
+    Args:
+        block: function of a match, whose groups 1 and 2 are stage and block from 1, that gives their name of the block.
+        first: what they call the normalisation before a block of version 2.
+    """
+    rules = {
+        r"stem_conv": lambda m: "conv1_conv",
+        r"stem_norm": lambda m: "conv1_bn",
+        r"stage(\d+)_block(\d+)_(\d)_conv": lambda m: f"{block(m)}_{m[3]}_conv",
+        r"stage(\d+)_block(\d+)_(\d)_norm": lambda m: f"{block(m)}_{m[3]}_bn",
+        r"stage(\d+)_block(\d+)_shortcut_conv": lambda m: f"{block(m)}_0_conv",
+        r"stage(\d+)_block(\d+)_shortcut_norm": lambda m: f"{block(m)}_0_bn",
+        r"logits": lambda m: "predictions",
+    }
+    norms = {  # normalisation i precedes convolution i here; theirs bears the name of the convolution before it
+        r"stage(\d+)_block(\d+)_1_norm": lambda m: f"{block(m)}_{first}_bn",
+        r"stage(\d+)_block(\d+)_(\d)_norm": lambda m: f"{block(m)}_{int(m[3]) - 1}_bn",
+        r"head_norm": lambda m: "post_bn",
+    }
+    return rules, norms | {pattern: name for pattern, name in rules.items() if pattern not in norms}
+
+
+RESNET, RESNET_V2 = resnet_rules(lambda m: f"conv{int(m[1]) + 1}_block{m[2]}", "preact")  # stages count from 2
 XCEPTION_BLOCKS = {"entry": 2, "middle": 5, "exit": 13}  # theirs count through all flows
 
 

@@ -59,21 +59,9 @@ ALWAYS = ("name", "trainable", "dtype", "image_shape", "data_format", "include_r
 
 # Names: our layer -> theirs
 
-RESNET = {  # where blocks count from 0 and a shortcut is convolution 0
-    r"stem_conv": lambda m: "conv1_conv",
-    r"stem_norm": lambda m: "conv1_bn",
-    r"stage(\d+)_block(\d+)_(\d)_conv": lambda m: f"{_block(m)}_{m[3]}_conv",
-    r"stage(\d+)_block(\d+)_(\d)_norm": lambda m: f"{_block(m)}_{m[3]}_bn",
-    r"stage(\d+)_block(\d+)_shortcut_conv": lambda m: f"{_block(m)}_0_conv",
-    r"stage(\d+)_block(\d+)_shortcut_norm": lambda m: f"{_block(m)}_0_bn",
-    r"logits": lambda m: "predictions",
-}
-RESNET_V2 = {  # normalisation i precedes convolution i here
-    r"stage(\d+)_block(\d+)_1_norm": lambda m: f"{_block(m)}_pre_activation_bn",
-    r"stage(\d+)_block(\d+)_(\d)_norm": lambda m: f"{_block(m)}_{int(m[3]) - 1}_bn",
-    r"head_norm": lambda m: "post_bn",
-    **{pattern: name for pattern, name in RESNET.items() if not pattern.endswith("_(\\d)_norm")},
-}
+RESNET, RESNET_V2 = keras_applications.resnet_rules(  # stages and blocks count from 0
+    lambda m: f"stack{int(m[1]) - 1}_block{int(m[2]) - 1}", "pre_activation"
+)
 VIT = {
     r"patch_embedding": lambda m: "patch_embedding",
     r"class_token": lambda m: "class_token",
@@ -85,10 +73,6 @@ VIT = {
     r"norm": lambda m: "ln",
     r"logits": lambda m: "predictions",
 }
-
-
-def _block(m):
-    return f"stack{int(m[1]) - 1}_block{int(m[2]) - 1}"
 
 
 def _xception_rules(arguments):

@@ -144,7 +144,7 @@ def _as_folder(path):
 
 def _module_for(path):
     """Returns the converter that reads a weight file, by the names of its tensors where several could."""
-    modules = [m for m in formats_of.formats().values() if path.name.endswith(getattr(m, "FILES", ()) or ("\0",))]
+    modules = [m for m in formats_of.formats().values() if path.name.endswith(getattr(m, "FILES", ()))]
     if not modules:
         works = "Weight files end with .safetensors or .h5; pickled ones can run code when they are read."
         raise invalid("no converter reads such a file", path.name, works)

@@ -133,7 +133,7 @@ def load(model, tensors):
             spec_of(model).arguments["flavour"],
             'Build it with flavour="torch".',
         )
-    kept = {name: value for name, value in tensors.items() if not name.endswith("num_batches_tracked")}
+    kept, _ = _without_counters(tensors)
     names = name_map(model)
     for path, name in names.items():
         if path.endswith("/depthwise_kernel") and name in kept:  # theirs is (channels, 1, H, W)
@@ -238,7 +238,7 @@ def _without_counters(tensors):
     """Returns `(tensors, notes)` without batch norm's counters of batches, which nothing reads after training."""
     counters = [name for name in tensors if name.endswith(".num_batches_tracked")]
     notes = (f"Left out: {len(counters)} counters named num_batches_tracked.",) if counters else ()
-    return {k: v for k, v in tensors.items() if k not in set(counters)}, notes
+    return {k: v for k, v in tensors.items() if not k.endswith(".num_batches_tracked")}, notes
 
 
 def _image_shape(config, cfg, first, shapes):

@@ -79,7 +79,7 @@ def _architecture(spec):
         raise invalid("zoo does not write this network's weights for timm", spec.name, works)
     odd = {k: a[k] for k, value in SAME[row.family].items() if a[k] != value}
     fixed = ("blocks", "bottleneck") if row.family == "resnet" else ()
-    odd |= {k: a[k] for k in fixed if list(a[k] if k == "blocks" else [a[k]]) != _listed(row.arguments[k])}
+    odd |= {k: a[k] for k in fixed if _listed(a[k]) != _listed(row.arguments[k])}
     if odd:
         wanted = {k: SAME[row.family].get(k, row.arguments.get(k)) for k in odd}
         raise invalid(f"timm has no {spec.name} with these arguments", odd, f"Those of timm's are {wanted}.")
