@@ -14,7 +14,6 @@ from zoo.errors import Conflict, invalid, unknown
 from zoo.registry import WeightsRow
 
 _SHARED = ("model", "task", "dataset", "license", "format", "summary")
-_PINS = ("ref", "revision", "sha256")
 MANY = 2000  # names that a misspelt one is compared with
 
 
@@ -76,7 +75,8 @@ class Catalogue:
             self.clashes[name] = f"{self.whence(name, layer)} and {layer.label} give different {differs} for it"
             return before
         said = {k: v for k, v in after.items() if v not in (None, "", {})}
-        kept = {k: v for k, v in before.items() if not (differs and k in _PINS)}  # pins of other bytes do not mix
+        mixed = registries.PINS if differs else ()  # pins of other bytes do not mix
+        kept = {k: v for k, v in before.items() if k not in mixed}
         return kept | said
 
     def whence(self, name, before=None, field="ref"):

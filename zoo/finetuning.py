@@ -3,7 +3,7 @@
 import contextlib
 import shlex
 import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -139,7 +139,7 @@ class Origin:
     assets: dict
     weights: Path
     ref: str | None
-    parent: dict = field(default_factory=dict)
+    parent: dict
 
 
 @contextlib.contextmanager
@@ -239,8 +239,8 @@ def _table(model, frozen):
         middle = rows[half:-half]
         rest = (f"({len(middle)} more)", sum(r[1] for r in middle), sum(r[2] for r in middle), "")
         rows = [*rows[:half], rest, *rows[-half:]]
-    cells = [("layers", "train", "frozen", "learning rate"), *((n, f"{a:,}", f"{b:,}", r) for n, a, b, r in rows)]
-    cells.append((total[0], f"{total[1]:,}", f"{total[2]:,}", ""))
+    cells = [("layers", "train", "frozen", "learning rate")]
+    cells += [(n, f"{a:,}", f"{b:,}", r) for n, a, b, r in (*rows, total)]
     first, *others = (max(len(row[i]) for row in cells) for i in range(3))
     return [f"  {n:<{first}}  {a:>{others[0]}}  {b:>{others[1]}}  {r}".rstrip() for n, a, b, r in cells]
 

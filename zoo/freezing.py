@@ -42,18 +42,17 @@ def below_head(model):
     return [layer for layer in found if not isinstance(layer, keras.Model)]
 
 
-def only_head(plan, trick, others=_FROM_THE_HEAD_DOWN):
+def only_head(plan, trick):
     """Returns the plan with everything below the head frozen, batch-norm statistics included.
 
     Args:
         plan: a `zoo.plan.Plan`.
         trick: name of the trick that asks, for messages.
-        others: names of tricks that it does not go with.
 
     Raises:
         InvalidArgument: there is nothing below the head, or another trick of the recipe is about training it.
     """
-    for other in others:
+    for other in _FROM_THE_HEAD_DOWN:
         if other in plan.tricks:
             wrong = f"{trick} and {other} do not go together: {trick} freezes what {other} is to train"
             raise invalid(wrong, works=f"Write `-{other}` or `-{trick}`, or leave one out.")

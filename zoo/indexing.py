@@ -63,10 +63,10 @@ def _entry(row, module, **changes):
     return dict(sorted(entry.items()))
 
 
-def described_weights(path=WEIGHTS):
+def described_weights():
     """Returns the entries of the published weights that `weights.toml` describes, by name, without their counts."""
     found = {}
-    for group in tomllib.loads(Path(path).read_text("utf-8"))["group"]:
+    for group in tomllib.loads(WEIGHTS.read_text("utf-8"))["group"]:
         for name, line in group["weights"].items():
             said = group | group.get("tags", {}).get(name.partition(".")[2], {}) | line
             arguments, size = dict(said.get("arguments", {})), said["image_size"]
@@ -80,8 +80,8 @@ def described_weights(path=WEIGHTS):
             else:
                 kept = {field: value for field, value in kept.items() if field not in ("dataset", "source")}
             if name in found:
-                raise ValueError(f"{path} has two entries named {name!r}")
-            found[name] = entries.checked_entry(name, dict(sorted(kept.items())), str(path))
+                raise ValueError(f"{WEIGHTS} has two entries named {name!r}")
+            found[name] = entries.checked_entry(name, dict(sorted(kept.items())), str(WEIGHTS))
     return found
 
 

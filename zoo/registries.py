@@ -25,6 +25,7 @@ from zoo.files import disk, json_bytes, locked, make_folder, open_regular, tempo
 from zoo.registry import FORMAT, index
 
 FILE = "registry.json"
+PINS = ("ref", "revision", "sha256")  # fields that say which bytes an entry means
 BUILT_IN, OWN = "built in", "own"  # how `zoo registry diff` names them
 KEPT_SECONDS = 24 * 3600  # that a copy of a registry on the Hub is used for without asking
 RETRY_SECONDS = 600  # before the Hub is asked again after it did not answer
@@ -183,7 +184,7 @@ def write_own(name, entry, *, replace=False, pins=False):
     with locked(path.with_name(f".{path.name}.lock")):
         entries = dict(_read_file(path, own=True).entries) if path.is_file() else {}
         before = entries.get(name, entry)
-        compared = ("ref", "revision", "sha256") if pins else sorted(before.keys() | entry.keys())
+        compared = PINS if pins else sorted(before.keys() | entry.keys())
         other = [f for f in compared if before.get(f) != entry.get(f) and not (pins and before.get(f) is None)]
         if other and not replace:
             raise Conflict(

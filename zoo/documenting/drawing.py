@@ -36,29 +36,29 @@ def digits(count=1000):
     return (found.images[:count, :, :, None] / 16).astype("float32"), found.target[:count].astype("int32")
 
 
-def texts(count=240):
+def texts(count):
     """Returns texts of two kinds, int32 (count, 12) and (count,): each kind has favourites among sixty words."""
     random = np.random.RandomState(0)
     kind = (np.arange(count) % 2).astype("int32")
     favourites = np.where(random.rand(count, LENGTH) < 0.35, 10 * kind[:, None], 20)
-    return (favourites + random.randint(1, 11, (count, LENGTH)) + 0).astype("int32") % WORDS + 1, kind
+    return (favourites + random.randint(1, 11, (count, LENGTH))).astype("int32") % WORDS + 1, kind
 
 
-def digit_net(units=32, num_classes=10, norm=False):
-    """Returns a network of one hidden layer, image (B, 8, 8, 1) -> logits (B, num_classes)."""
+def digit_net(units=32, norm=False):
+    """Returns a network of one hidden layer, image (B, 8, 8, 1) -> logits (B, 10)."""
     image = keras.Input((8, 8, 1), name="image")
     x = layers.Flatten(name="pixels")(image)
     x = layers.Dense(units, name="hidden")(x)
     x = layers.BatchNormalization(name="norm", momentum=0.9)(x) if norm else x
     x = layers.ReLU(name="relu")(x)
-    model = keras.Model(image, layers.Dense(num_classes, name="logits")(x), name="digit_net")
+    model = keras.Model(image, layers.Dense(10, name="logits")(x), name="digit_net")
     return attach(model, Spec("digit_net", {}, "image_classification"))
 
 
-def text_net(width=8):
+def text_net():
     """Returns a network that averages words, tokens (B, 12) -> logits (B, 2)."""
     tokens = keras.Input((LENGTH,), dtype="int32", name="tokens")
-    x = layers.Embedding(WORDS + 1, width, name="embedding")(tokens)
+    x = layers.Embedding(WORDS + 1, 8, name="embedding")(tokens)
     x = layers.GlobalAveragePooling1D(name="pool")(x)
     x = layers.Dense(16, activation="relu", name="hidden")(x)
     model = keras.Model(tokens, layers.Dense(2, name="logits")(x), name="text_net")
@@ -82,7 +82,7 @@ def fitted(make, recipe, x, y, *, epochs, each=None, batch_size=64, each_batch=N
         call(model)
     hooks = {"on_epoch_end": each, "on_train_batch_end": each_batch}
     calls = {name: (lambda *_, _call=call, **__: _call(model)) for name, call in hooks.items() if call}
-    callbacks = [keras.callbacks.LambdaCallback(**calls), *options.pop("callbacks", [])]
+    callbacks = [keras.callbacks.LambdaCallback(**calls)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RecipeWarning)  # of batches that are small on purpose
         model.fit(x, y, epochs=epochs, batch_size=batch_size, callbacks=callbacks, verbose=0, **options)

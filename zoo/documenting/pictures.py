@@ -43,28 +43,18 @@ def drawers():
     """Returns trick name -> function of a matplotlib `Axes` (or figure) that draws its picture."""
     from zoo.registry import list_tricks
 
-    names = {row.name for row in list_tricks()}
     found = {name: functools.partial(schedule, recipe=texts) for name, texts in SCHEDULES.items()}
     found |= {name: functools.partial(loss_by_probability, recipe=texts) for name, texts in LOSSES.items()}
     found |= {name: functools.partial(photographs, name=name) for name in AUGMENTATIONS}
     found |= {name: functools.partial(activation, name=name) for name in ACTIVATIONS}
     found |= {name: functools.partial(shared_statistics, norm=norm) for name, norm in NORMS.items()}
     found |= {name: functools.partial(attack, name=name) for name in ATTACKS}
-    found |= {
-        row.name: functools.partial(valley, name=row.name)
-        for row in list_tricks(stage="optimizer")
-        if is_path(row.name)
-    }
+    found |= {row.name: functools.partial(valley, name=row.name) for row in list_tricks(stage="optimizer")}
     found |= {"ema": averages, "swa": averages, "sam": sharpness, "drop_path": survival, "layer_decay": decays}
     found |= {"dropout": zeroed, "class_balance": balance, "distill": softened, "gradual_unfreeze": thaw}
     for drawn in (pictures_of_training, pictures_of_inputs, pictures_of_heads, pictures_of_tuning):
-        found |= {name: drawer for name, drawer in drawn.DRAWERS.items() if name in names}
+        found |= drawn.DRAWERS
     return found
-
-
-def is_path(name):
-    """Says whether an optimizer trick changes the path of a step by itself."""
-    return name not in ("weight_decay", "layer_decay", "accumulate", *pictures_of_tuning.DRAWERS)
 
 
 def draw(name, path):

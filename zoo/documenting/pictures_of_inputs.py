@@ -96,12 +96,8 @@ def steepness(figure):
         text += f"+gradient_penalty(weight={weight})" if weight else ""
 
         def look(model, found=found):
-            def at(values):
-                return ops.mean(
-                    keras.losses.sparse_categorical_crossentropy(y[500:], model(values[0]), from_logits=True)
-                )
-
-            found.append(float(squared_slopes(value_and_gradients(at, [ops.convert_to_tensor(x[500:])])[1])))
+            _, slopes = value_and_gradients(_loss(model, y[500:]), [ops.convert_to_tensor(x[500:])])
+            found.append(float(squared_slopes(slopes)))
 
         fitted(digit_net, text, x[:500], y[:500], epochs=20, each=look)
         axes.plot(found, label=f"gradient_penalty(weight={weight:g})" if weight else "without")
