@@ -7,6 +7,7 @@ import math
 from html import escape
 from pathlib import PurePath
 
+from zoo.recorded import counts_answers
 from zoo.tasks import figure
 
 _WIDTH, _HEIGHT = 360, 250
@@ -178,7 +179,7 @@ def curves(histories, name, title):
     low, high = _limits(values)
     first, last = min(epochs), max(max(epochs), min(epochs) + 1)
     height = 190
-    share = name.endswith(("accuracy", "exact_match"))
+    share = counts_answers(name)
 
     def place(epoch, value):
         x = _LEFT + (_WIDTH - _LEFT - _RIGHT) * (epoch - first) / (last - first)

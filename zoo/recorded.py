@@ -67,7 +67,7 @@ def judged(name, value, allowed):
     """Returns "within", "better" or "worse" of a new value; a figure that has no good side is "worse" on either."""
     if allowed.lower <= value <= allowed.upper:
         return "within"
-    good = name.endswith(HIGHER) and value > allowed.upper
+    good = counts_answers(name) and value > allowed.upper
     return "better" if good or (name.endswith(LOWER) and value < allowed.lower) else "worse"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from zoo.errors import IntegrityError, ZooError, invalid, unknown
 from zoo.recipes import list_recipes
-from zoo.recorded import counts_answers
+from zoo.recorded import counts_answers, figures_of
 from zoo.registry import find_model, list_models
 from zoo.runs import RUN, Run
 from zoo.tasks import TASKS, figure
@@ -171,7 +171,7 @@ def _primary(task, names):
 def _of_recipe(row):
     """Returns the `Standing` of a recipe, None of one without a result."""
     result = row.result
-    figures = {k.removeprefix("test_"): tuple(v) for k, v in result.items() if k.startswith("test_") and v}
+    figures = {k: tuple(v) for k, v in figures_of(result, "test").items() if v}
     metric = _primary(row.task, figures)
     model = row.settings.get("model", result.get("model"))
     if metric is None or model is None:

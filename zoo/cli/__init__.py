@@ -35,7 +35,9 @@ def main(arguments=None):
                 raise
             screen.error(screen.as_commands(str(error)))
             return USER_ERROR
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
+        for note in getattr(stop, "__notes__", ()):  # which say how to go on
+            print(note, file=sys.stderr)
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:

@@ -1,7 +1,5 @@
 """What `zoo push` prints. Nothing here imports Keras until something is pushed."""
 
-import sys
-
 from zoo.cli import screen
 from zoo.cli.screen import Column, size
 from zoo.errors import invalid
@@ -18,20 +16,11 @@ def license_of(license, name, link):
 
 
 def push(run, target, *, as_json, dry_run, **options):
-    """Pushes a run and prints what was sent, or what would be.
-
-    Raises:
-        KeyboardInterrupt: after it has said how to go on.
-    """
+    """Pushes a run and prints what was sent, or what would be."""
     from zoo.hub import push as publish
 
     quiet = as_json or not screen.in_terminal()
-    try:
-        made = publish(run, target, dry_run=dry_run, quiet=quiet or dry_run, **options)
-    except KeyboardInterrupt as stop:
-        for note in getattr(stop, "__notes__", ()):
-            print(note, file=sys.stderr)
-        raise
+    made = publish(run, target, dry_run=dry_run, quiet=quiet or dry_run, **options)
     if dry_run:
         _changes(made, as_json)
     elif as_json:

@@ -1,7 +1,5 @@
 """The command `zoo reproduce`: names are checked before Keras is imported, the rest is `zoo.reproduce`."""
 
-import sys
-
 import typer
 
 from zoo.cli import screen
@@ -16,9 +14,6 @@ def reproduce(start, recipe, *, check, as_json, quiet, **options):
         start: function that imports zoo with Keras and returns it.
         recipe: the name of a recipe or a `.toml` file; None, with `check`, stands for all whose weights are shipped.
         check, as_json, quiet, **options: of the command.
-
-    Raises:
-        KeyboardInterrupt: after it has said how to go on.
     """
     from zoo.recorded import recorded_recipe
 
@@ -28,12 +23,7 @@ def reproduce(start, recipe, *, check, as_json, quiet, **options):
     if recipe is not None:
         recorded_recipe(recipe)
         zoo = start()
-        try:
-            found = [zoo.reproduce(recipe, check=check, quiet=quiet or as_json, **options)]
-        except KeyboardInterrupt as stop:
-            for note in getattr(stop, "__notes__", ()):
-                print(note, file=sys.stderr)
-            raise
+        found = [zoo.reproduce(recipe, check=check, quiet=quiet or as_json, **options)]
         failures = 0
     else:
         found, failures = _all_checked(start(), options)

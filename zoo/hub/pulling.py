@@ -247,7 +247,6 @@ def _converted(store, repo, commit, where, sizes, rows, folder, incoming, check)
         manifest.check_file_name(name, where)
         store.fetch(repo, commit, name, incoming / name, limit(name))
     version = convert.version(format)
-    import_keras()
     folder = folder.with_name(f"{folder.name}--{version}")
     import_keras()  # its notices held back: this may be the first that needs it
     with staged_folder(folder) as stage, working(f"converting {where} from {format}", store.quiet):
