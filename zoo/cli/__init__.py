@@ -35,9 +35,7 @@ def main(arguments=None):
                 raise
             screen.error(screen.as_commands(str(error)))
             return USER_ERROR
-    except KeyboardInterrupt as stop:
-        for note in getattr(stop, "__notes__", ()):  # which say how to go on
-            print(note, file=sys.stderr)
+    except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:

@@ -20,7 +20,8 @@ def push(run, target, *, as_json, dry_run, **options):
     from zoo.hub import push as publish
 
     quiet = as_json or not screen.in_terminal()
-    made = publish(run, target, dry_run=dry_run, quiet=quiet or dry_run, **options)
+    with screen.ctrl_c_explained():
+        made = publish(run, target, dry_run=dry_run, quiet=quiet or dry_run, **options)
     if dry_run:
         _changes(made, as_json)
     elif as_json:

@@ -23,7 +23,8 @@ def reproduce(start, recipe, *, check, as_json, quiet, **options):
     if recipe is not None:
         recorded_recipe(recipe)
         zoo = start()
-        found = [zoo.reproduce(recipe, check=check, quiet=quiet or as_json, **options)]
+        with screen.ctrl_c_explained():
+            found = [zoo.reproduce(recipe, check=check, quiet=quiet or as_json, **options)]
         failures = 0
     else:
         found, failures = _all_checked(start(), options)

@@ -3,6 +3,7 @@
 rich is imported only for a terminal.
 """
 
+import contextlib
 import json
 import re
 import sys
@@ -175,3 +176,14 @@ def shape(sizes):
     if isinstance(sizes, dict):
         return ", ".join(f"{name} {shape(part)}" for name, part in sizes.items())
     return "-" if sizes is None else "x".join(map(str, sizes)) or "1"
+
+
+@contextlib.contextmanager
+def ctrl_c_explained():
+    """Prints the notes of a Ctrl-C in its block, which say how to go on; typer hands only its own Abort further."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        for note in getattr(stop, "__notes__", ()):
+            print(note, file=sys.stderr)
+        raise
