@@ -292,3 +292,14 @@ def test_shipping_halves_what_stays_the_same_and_enters_it(tmp_path, monkeypatch
     with pytest.raises(InvalidArgument, match="too many bytes"):
         ship(run.folder, "softmax.large")
     assert not (tmp_path / "_hub" / "softmax.large").exists()
+
+
+@pytest.mark.parametrize("other_data", [False, True])
+def test_the_command_that_goes_on_asks_what_was_asked(other_data):
+    from zoo.reproducing import _how_to_go_on
+
+    with pytest.raises(KeyboardInterrupt) as stopped, _how_to_go_on("vit_digits", [0, 2], "my runs", other_data):
+        raise KeyboardInterrupt
+    (note,) = stopped.value.__notes__
+    said = "zoo reproduce vit_digits --seed 0 --seed 2 --out 'my runs'" + " --other-data" * other_data
+    assert note.endswith(f"Continue with: {said}")

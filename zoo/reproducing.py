@@ -1,5 +1,6 @@
 """Reproducing a recorded result: by training the recipe again, or by measuring the weights that were shipped."""
 
+import contextlib
 import dataclasses
 import shlex
 import warnings
@@ -105,33 +106,31 @@ def reproduce(recipe, *, seeds=None, check=False, out=None, resume=True, other_d
     if "data_options" in row.settings:
         options["data_options"] = row.settings["data_options"]
     notes = _same_data(row, _fingerprint(model, data, chosen, wanted[0], options, arguments), other_data)
+    from zoo.training import train
+
     runs = []
     for seed in wanted:
-        from zoo.training import train
-
         place = folder / f"seed-{seed}"
         going_on = resume and (place / RUN).is_file()
         settings = {"recipe": recipe, "seed": seed, "out": place, "resume": going_on, "quiet": quiet, **options}
-        with _how_to_go_on(recipe, wanted, out):
+        with _how_to_go_on(recipe, wanted, out, other_data):
             runs.append(train(model, data, **settings, **arguments))
     notes += _same_weights(row, wanted, runs) + _left_out(row)
     figures = trained(row.result, [run.metrics["test"] for run in runs])
     return _result(row, "training", figures, wanted, [str(run.folder) for run in runs], notes)
 
 
-class _how_to_go_on:  # noqa: N801  reads as a statement
+@contextlib.contextmanager
+def _how_to_go_on(recipe, seeds, out, other_data):
     """Says on Ctrl-C which command goes on."""
-
-    def __init__(self, recipe, seeds, out):
-        words = ["zoo", "reproduce", str(recipe), *(w for seed in seeds for w in ("--seed", str(seed)))]
-        self.command = shlex.join(words + (["--out", str(out)] if out is not None else []))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        if isinstance(error, KeyboardInterrupt):
-            error.add_note(f"What was trained is kept. Continue with: {self.command}")
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        words = ["zoo", "reproduce", str(recipe), *(word for seed in seeds for word in ("--seed", str(seed)))]
+        words += ["--out", str(out)] if out is not None else []
+        words += ["--other-data"] if other_data else []
+        stop.add_note(f"What was trained is kept. Continue with: {shlex.join(words)}")
+        raise
 
 
 def _fingerprint(model, data, chosen, seed, options, arguments):
