@@ -37,6 +37,7 @@ _PUBLIC = {
     "evaluate": "zoo.inference",
     "predict": "zoo.inference",
     "generate": "zoo.generation",
+    "judge": "zoo.judging",
     "ensemble": "zoo.ensembling",
     "support_vectors": "zoo.subsets",
     "features": "zoo.backbones",

@@ -34,16 +34,30 @@ def generate_images(model, count=16, seed=0, *, batch_size=64):
         InvalidArgument: the model has no generator, or `count` is not a positive whole number.
     """
     positive(count=count, batch_size=batch_size)
-    generator = next((layer for layer in model.layers if layer.name == "generator"), None)
-    if generator is None:
+    return np.concatenate(list(drawn(model, count, seed, batch_size)))
+
+
+def generator_in(model):
+    """Returns the nested model "generator".
+
+    Raises:
+        InvalidArgument: there is none.
+    """
+    found = next((layer for layer in model.layers if layer.name == "generator"), None)
+    if found is None:
         works = 'zoo.list_models(task="image_generation") names models that do.'
         raise invalid(f"model {model.name!r} does not generate images", works=works)
-    noise = np.random.default_rng(seed).standard_normal((count, generator.input_shape[-1]), np.float32)
-    made = []
+    return found
+
+
+def drawn(model, count, seed=0, batch_size=64):
+    """Yields what `generate_images` returns in batches, so that no more than one of them is in memory."""
+    generator, random = generator_in(model), np.random.default_rng(seed)
     for start in range(0, count, batch_size):
-        images = generator(keras.ops.convert_to_tensor(noise[start : start + batch_size]), training=False)
-        made.append(keras.ops.convert_to_numpy(images))
-    return np.clip(np.rint((np.concatenate(made) + 1.0) * 127.5), 0, 255).astype(np.uint8)
+        size = min(batch_size, count - start)
+        noise = random.standard_normal((size, generator.input_shape[-1]), np.float32)
+        made = keras.ops.convert_to_numpy(generator(keras.ops.convert_to_tensor(noise), training=False))
+        yield np.clip(np.rint((made + 1.0) * 127.5), 0, 255).astype(np.uint8)
 
 
 def save_grid(images, path):

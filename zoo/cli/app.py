@@ -572,6 +572,47 @@ def generate(
 
 
 @app.command()
+def judge(
+    ref: options.Reference,
+    by: Annotated[str, typer.Option("--by", metavar="REF", help="Trained classifier of such images, a reference.")],
+    samples: Annotated[int, typer.Option("--samples", "-n", metavar="N", min=2, help="How many to draw.")] = 10_000,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of the noise.")] = 0,
+    threshold: Annotated[float, typer.Option(help="Probability from which on an answer is confident.")] = 0.9,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            "-d",
+            help="Real examples to stand beside.",
+            autocompletion=options.datasets,
+            show_default="what the generator was trained on",
+        ),
+    ] = None,
+    split: Annotated[Literal["train", "validation", "test"], typer.Option(help="Part of the real examples.")] = "test",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Picture of the best and worst, a PNG.")
+    ] = None,
+    data_option: options.DataOption = None,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+):
+    """Have a classifier judge the samples of an image generator.
+
+    Confident share, classes, entropy, Inception Score and Frechet distance, beside real examples.
+    """
+    from zoo.cli import judging
+
+    data_options = names.data_settings(data_option, False)
+    if data is not None:
+        names.data(data, data_options)
+    chosen = {"samples": samples, "seed": seed, "threshold": threshold, "split": split, "picture": out}
+    judging.check(ref, by, chosen)
+    made = _with_keras().judge(ref, by, data=data, data_options=data_options, quiet=quiet or as_json, **chosen)
+    if as_json or not quiet:
+        judging.judgement(made, as_json)
+
+
+@app.command()
 def ensemble(
     members: Annotated[
         list[str],

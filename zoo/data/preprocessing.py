@@ -237,6 +237,11 @@ def encode_array(declared, raw):
     return x
 
 
+def encode_pixels(declared, images):
+    """Returns images of 0 to 255, (n, H, W, C) of the declared shape, as model input; raises as `file_pixels`."""
+    return encode_array(declared, _to_range(declared, images))
+
+
 # Images
 
 
