@@ -4,6 +4,7 @@ Paper: Arjovsky et al., 2017, https://arxiv.org/abs/1701.07875, algorithm 1 (sev
 Paper: Gulrajani et al., 2017, https://arxiv.org/abs/1704.00028, algorithm 1 (gradient penalty)
 """
 
+import contextlib
 from dataclasses import dataclass
 
 import keras
@@ -98,6 +99,10 @@ class Alternating(keras.optimizers.Optimizer):
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
         """Does one step; Keras has checked its arguments, and averages the weights and counts the step afterwards."""
+        with _after(grads):
+            self._step(grads, trainable_variables, learning_rate)
+
+    def _step(self, grads, trainable_variables, learning_rate):
         ours, theirs = self._parted(trainable_variables, trainable_variables)
         our_grads, their_grads = self._parted(grads, trainable_variables)
         for player in (self.critic, self.generator):
@@ -136,6 +141,20 @@ class Alternating(keras.optimizers.Optimizer):
             if isinstance(config[key], dict):
                 config[key] = keras.saving.deserialize_keras_object(config[key], custom_objects=custom_objects)
         return cls(**config)
+
+
+def _after(grads):
+    """Within this block operations wait for all gradients.
+
+    The gradient of a critic's mean score by the score is constant, so that the gradient of its last layer does not
+    depend on that layer's weights. TensorFlow's graph optimizer then loses the order between reading them, for the
+    gradients of the layers before, and writing them: those gradients now and then were of weights already stepped.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    import tensorflow as tf
+
+    return tf.control_dependencies(keras.tree.flatten(grads))
 
 
 # The penalty
