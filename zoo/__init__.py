@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 
 _NO_KERAS = {
     "zoo.catalogue",
+    "zoo.doctoring",
     "zoo.embeddings",
     "zoo.errors",
     "zoo.hub.fetching",
@@ -27,6 +28,7 @@ _PUBLIC = {
     "plain": "zoo.compiled",
     "recipe": "zoo.recipes",
     "list_recipes": "zoo.recipes",
+    "doctor": "zoo.doctoring",
     "leaderboard": "zoo.standings",
     "train": "zoo.training",
     "ablate": "zoo.ablation",

@@ -25,9 +25,9 @@ def versions():
 def hardware():
     """Returns processor, cores, memory in GiB and accelerators."""
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_gib": _memory_gib(),
+        "memory_gib": memory_gib(),
         "devices": _accelerators(),
         "system": f"{platform.system()} {platform.machine()}",
     }
@@ -43,7 +43,8 @@ def _accelerators():
     return [d for d in keras.distribution.list_devices() if not d.startswith("cpu")]
 
 
-def _processor():
+def processor():
+    """Returns the name of the processor."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -53,8 +54,20 @@ def _processor():
     return platform.processor() or platform.machine()
 
 
-def _memory_gib():
+def memory_gib():
+    """Returns the machine's memory in GiB, or None where it does not say."""
     try:
         return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
     except (AttributeError, ValueError, OSError):
         return None
+
+
+def available_gib():
+    """Returns the memory in GiB that programs can have now without swapping, or None where it is not known."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return round(int(line.split()[1]) / 2**20, 1)
+    except (OSError, ValueError):
+        pass  # not Linux
+    return None

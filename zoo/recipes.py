@@ -16,10 +16,19 @@ from zoo.arguments import checked
 from zoo.errors import Conflict, InvalidArgument, UnknownName, invalid, unknown
 from zoo.registry import STAGES, data_file, find_model, find_trick, list_tricks, search, trick_names
 from zoo.spec import Spec, spec_of
+from zoo.speed import checked_speed
 
 PLAIN = "plain"
 _LONGEST = 4_000  # characters; a deeper expression than that could exhaust the parser's stack
-_SETTINGS = {"model": str, "arguments": dict, "data": str, "data_options": dict, "epochs": int, "batch_size": int}
+_SETTINGS = {
+    "model": str,
+    "arguments": dict,
+    "data": str,
+    "data_options": dict,
+    "epochs": int,
+    "batch_size": int,
+    "speed": dict,  # of a machine, and no part of the result; see `zoo.speed`
+}
 _DESCRIBED = {"summary": str, "tricks": str, "seeds": list, "hardware": str, "result": dict}
 _KINDS = {str: "a text", dict: "a table", int: "a whole number", list: "a list"}
 
@@ -367,6 +376,8 @@ def _read(path):
         try:
             task = find_model(settings["model"]).task
         except UnknownName as error:
+    if "speed" in found:
+        checked_speed(found["speed"], f"recipe file {path.name}")
             raise InvalidArgument(f"recipe file {path.name}: {error}") from error
     return RecipeRow(
         name=name,

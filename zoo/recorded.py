@@ -6,6 +6,7 @@ A recipe's `[result]` holds, for each figure of the test part, one number for ea
 import math
 import statistics
 from dataclasses import dataclass
+from pathlib import Path
 
 from zoo.errors import invalid
 from zoo.recipes import list_recipes, recipe_row
@@ -201,6 +202,11 @@ def recorded_recipe(text):
         works = f"`zoo train --recipe {row.name}` trains it. Recipes with a result: {known}."
         raise invalid(f"recipe {row.name!r} has no recorded result", works=works)
     return row
+
+
+def folder_of(name, out=None):
+    """Returns the folder of a recipe's reproductions, which holds one run folder per seed."""
+    return Path(out if out is not None else Path("runs") / f"reproduce-{name}").expanduser()
 
 
 def differences(row, versions):

@@ -12,7 +12,7 @@ from zoo.files import sha256_of
 from zoo.machine import hardware, versions
 from zoo.recipes import list_recipes
 from zoo.recipes import recipe as read_recipe
-from zoo.recorded import differences, evaluated, figures_of, not_compared, recorded_recipe, trained
+from zoo.recorded import differences, evaluated, figures_of, folder_of, not_compared, recorded_recipe, trained
 from zoo.runs import BEST, RUN, Run
 from zoo.settings import policy, seeds_of, settings_of
 
@@ -101,7 +101,7 @@ def reproduce(recipe, *, seeds=None, check=False, out=None, resume=True, other_d
         return _checked(row, other_data)
     chosen, arguments, options = read_recipe(recipe), row.settings.get("arguments", {}), {}
     wanted = list(row.seeds or (0,)) if seeds is None else seeds_of(seeds)
-    folder = Path(out if out is not None else Path("runs") / f"reproduce-{row.name}").expanduser()
+    folder = folder_of(row.name, out)
     model, data = row.settings["model"], row.settings["data"]
     if "data_options" in row.settings:
         options["data_options"] = row.settings["data_options"]

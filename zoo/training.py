@@ -6,7 +6,7 @@ from pathlib import Path
 
 import keras
 
-from zoo import runs
+from zoo import runs, speed
 from zoo.compiled import plain
 from zoo.data import load as load_data
 from zoo.data.feed import steps_per_epoch
@@ -58,7 +58,7 @@ def train(
             that of a run that was never stopped.
         keep: "best" keeps the weights of the epoch with the best validation accuracy, "last" those of the last.
         mixed_precision: "bfloat16" or "float16", or None for float32.
-        jit: True compiles steps with XLA, False does not, None leaves it to Keras.
+        jit: True compiles steps with XLA, False does not, None leaves it to Keras, or to what the recipe measured.
         deterministic: whether operations that would be faster but not repeatable are avoided.
         tensorboard: whether to write TensorBoard logs into the run folder.
         quiet: whether to print nothing.
@@ -80,6 +80,9 @@ def train(
     """
     chosen = read_recipe(recipe if recipe is not None else _own_recipe(model))
     batch_size = _carried(model, batch_size)
+    named = model if isinstance(model, str) else spec_of(model).name
+    if jit is None and not deterministic:
+        jit = speed.measured_jit(chosen.settings, named)
     settings = settings_of(chosen, epochs, batch_size, seed, keep, mixed_precision, jit, deterministic)
     _check_model(model, chosen, weights, arguments)
     out = _checked_folder(out, resume)
@@ -90,6 +93,8 @@ def train(
         check_targets(compiled.plan.heads, dataset)
         folder = out if out is not None else runs.unused_folder(f"{compiled.zoo_spec.name}.{dataset.name}")
         opening = [words(compiled)] if (words := getattr(model, "zoo_opening", None)) else []  # of `finetune`
+        if not quiet and (said := speed.advice(chosen.settings, named)):
+            opening.append(said)
         if dry_run:
             return "\n".join([*opening, _said_before(compiled, dataset, chosen, settings, folder)])
         make_folder(folder)

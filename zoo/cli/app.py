@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from zoo import __version__
-from zoo.cli import caching, names, options, registering, screen
+from zoo.cli import caching, doctoring, names, options, registering, screen
 from zoo.errors import invalid, unknown
 
 
@@ -266,6 +266,7 @@ def train(
     names.data(data, data_options)
     if weights is not None:
         names.reference(weights)
+    doctoring.take_fastest(said, model, out if resume else None, quiet)
     zoo = _with_keras()
     made = zoo.train(
         model,
@@ -342,6 +343,44 @@ def reproduce(
 
     settings = {"seeds": seed, "out": out, "resume": resume, "other_data": other_data, "quiet": quiet}
     reproducing.reproduce(_with_keras, recipe, check=check, as_json=as_json, **settings)
+
+
+@app.command()
+def doctor(
+    model: options.ModelOfRecipe = None,
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            help="Name of a data set, or a path; random batches where there is none.",
+            autocompletion=options.datasets,
+            show_default="the recipe's",
+        ),
+    ] = None,
+    recipe: options.RecipeText = None,
+    backend: Annotated[
+        list[str] | None,
+        typer.Option("--backend", metavar="NAME", help="Only this one; repeatable.", show_default="all installed"),
+    ] = None,
+    batch_sizes: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Such as 32,128.", show_default="the recipe's")
+    ] = None,
+    steps_per_execution: Annotated[
+        str | None, typer.Option(metavar="LIST", help="As Keras compiles them: 1,8.", show_default="1")
+    ] = None,
+    xla: Annotated[bool, typer.Option("--xla/--no-xla", help="Try TensorFlow with XLA too.")] = True,
+    rounds: Annotated[int, typer.Option(metavar="N", min=2, help="Turns of each.")] = 5,
+    seconds: Annotated[float, typer.Option(metavar="S", min=0.05, help="Of a turn, about.")] = 2.0,
+    option: options.Settings = None,
+    data_option: options.DataOption = None,
+    toml: Annotated[bool, typer.Option("--toml", help="Print the table [speed] for a recipe file.")] = False,
+    as_json: options.AsJson = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the fastest command alone.")] = False,
+):
+    """Say what is installed here, and which backend is fastest for a model, by measuring."""
+    settings = {"backends": backend or None, "xla": xla, "rounds": rounds, "seconds": seconds}
+    settings |= {"batch_sizes": batch_sizes, "steps_per_execution": steps_per_execution}
+    named = model, data, recipe, option, data_option
+    doctoring.doctor(*named, toml=toml, as_json=as_json, quiet=quiet, **settings)
 
 
 @app.command("find-lr")

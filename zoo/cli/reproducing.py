@@ -2,7 +2,7 @@
 
 import typer
 
-from zoo.cli import screen
+from zoo.cli import doctoring, screen
 from zoo.cli.screen import Column
 from zoo.errors import ZooError, invalid
 
@@ -21,7 +21,10 @@ def reproduce(start, recipe, *, check, as_json, quiet, **options):
         works = "Write `zoo reproduce RECIPE` (zoo recipes), or `zoo reproduce --check` for all shipped weights."
         raise invalid("`zoo reproduce` needs a recipe", works=works)
     if recipe is not None:
-        recorded_recipe(recipe)
+        row = recorded_recipe(recipe)
+        if not check:
+            said = {name: {row.name: value} for name, value in row.settings.items()}
+            doctoring.take_fastest(said, row.settings["model"], _begun(row, options), quiet or as_json)
         zoo = start()
         with screen.ctrl_c_explained():
             found = [zoo.reproduce(recipe, check=check, quiet=quiet or as_json, **options)]
@@ -35,6 +38,14 @@ def reproduce(start, recipe, *, check, as_json, quiet, **options):
             _show(row)
     if failures or not all(row.ok for row in found):
         raise typer.Exit(1)
+
+
+def _begun(row, options):
+    """Returns the folder of a run that will be continued, or None."""
+    from zoo.recorded import folder_of
+
+    begun = folder_of(row.name, options["out"]).glob("seed-*")
+    return next(begun, None) if options["resume"] else None
 
 
 def _all_checked(zoo, options):

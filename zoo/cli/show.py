@@ -282,7 +282,8 @@ def _recipe(row):
         row.summary,
         [("tricks", _tricks_written(row)), ("run it", f"{_start_of(row)} --recipe {row.name}")],
     )
-    _section("settings", row.settings)
+    _section("settings", {k: v for k, v in row.settings.items() if k != "speed"})
+    _section("speed", row.settings.get("speed"))
     _section("result", row.result)
 
 
