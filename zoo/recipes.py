@@ -370,14 +370,14 @@ def _read(path):
             raise unknown(f"key in recipe file {path.name}", key, allowed)
         if not isinstance(value, allowed[key]) or isinstance(value, bool):
             raise invalid(f"recipe file {path.name}: `{key}` must be {_KINDS[allowed[key]]}", value)
+    if "speed" in found:
+        checked_speed(found["speed"], f"recipe file {path.name}")
     settings = {k: found[k] for k in _SETTINGS if k in found}
     task = None
     if "model" in settings:
         try:
             task = find_model(settings["model"]).task
         except UnknownName as error:
-    if "speed" in found:
-        checked_speed(found["speed"], f"recipe file {path.name}")
             raise InvalidArgument(f"recipe file {path.name}: {error}") from error
     return RecipeRow(
         name=name,
