@@ -57,6 +57,7 @@ INCEPTION_LARGE = {"pool_filters": (32,), "image_shape": (75, 75, 3)}
 INCEPTION_AUX = {"factorised_filters": (128,), "stem": "3x3", "image_shape": (12, 12, 3), "aux": True, "drop_rate": 0.0}
 TWO_LOGITS = {"logits": (3,), "aux_logits": (3,)}
 INCEPTION_SMALL = {"wide_blocks": 1, "image_shape": (9, 8, 1), "flavour": "keras", "norm": "layer", "drop_rate": 0.0}
+CONVNET = {"filters": (4, 6), "image_shape": (9, 8, 2), "units": 7, "num_classes": 3}
 WORDS = {"vocab_size": 40, "embed_dim": 6, "window": 2, "negatives": 3}
 PAIR = {"word": (1,), "candidates": (4,)}
 BAG = {"context": (4,), "candidates": (4,)}
@@ -141,6 +142,9 @@ CASES = [
     Case("highway50", HIGHWAY | {"gate": False}, (4, 4, 2), (3,), 507, id="highway50_plain"),
     Case("highway_conv", HIGHWAY_CONV, (10, 10, 1), (3,), 711, 151_690),
     Case("highway_conv_thin", HIGHWAY_CONV | {"num_classes": 1}, (10, 10, 1), (1,), 701, 38_986),
+    Case("convnet", CONVNET, (9, 8, 2), (3,), 1_093, 3_274_634),
+    Case("convnet", CONVNET | {"norm": "batch", "num_classes": 1}, (9, 8, 2), (1,), 1_107, id="convnet_batch"),
+    Case("convnet_small", CONVNET, (9, 8, 2), (3,), 813, 166_406),
     Case("lstm_lm_small", LM, (6,), (6, 20), 9_460, 4_651_600),
     Case("lstm_lm_medium", LM | TIED, (6,), (6, 20), 5_184, 19_775_200),
     Case("lstm_lm_large", LM | {"num_layers": 1, "drop_rate": 0.05}, (6,), (6, 20), 4_756, 66_022_000),

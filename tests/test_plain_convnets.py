@@ -1,9 +1,9 @@
-"""Network in Network and highway networks: their formulas against NumPy, their counts against their papers."""
+"""Network in Network, highway networks, plain convnets: their formulas against NumPy, their counts against papers."""
 
 import keras
 import numpy as np
 import pytest
-from cases import HIGHWAY, HIGHWAY_CONV, NIN
+from cases import CONVNET, HIGHWAY, HIGHWAY_CONV, NIN
 
 from zoo.errors import InvalidArgument
 from zoo.factory import build, build_empty
@@ -196,3 +196,46 @@ def test_wrong_sizes():
 def test_wrong_arguments(name, arguments, message):
     with pytest.raises(InvalidArgument, match=message):
         build(name, **arguments)
+
+
+# The plain convnet
+
+
+def halved(x):
+    """Maxima of 2 x 2 windows, those at an odd end cut off."""
+    height, width = x.shape[1:3]
+    rows = [[x[:, i : i + 2, j : j + 2].max((1, 2)) for j in range(0, width, 2)] for i in range(0, height, 2)]
+    return np.array(rows).transpose(2, 0, 1, 3)
+
+
+@pytest.mark.parametrize("downsample", ["pool", "stride"])
+def test_a_plain_convnet_is_convolutions_that_halve_and_two_dense_layers(downsample):
+    model = build_empty("convnet", **CONVNET | {"kernel_size": 3, "downsample": downsample})
+    randomise(model)
+    given = x = images((9, 8, 2))
+    for i in (1, 2):
+        x = np.maximum(convolved(x, weight(model, f"conv{i}/kernel"), weight(model, f"conv{i}/bias")), 0)
+        # Strides: "same" pads an even side by one pixel at its end only, so that the windows begin one pixel later.
+        first = [1 - side % 2 for side in x.shape[1:3]]
+        x = halved(x) if downsample == "pool" else x[:, first[0] :: 2, first[1] :: 2]
+    x = np.maximum(x.reshape(3, -1) @ weight(model, "dense/kernel") + weight(model, "dense/bias"), 0)
+    features = keras.Model(model.inputs, model.get_layer("pool").output)
+    np.testing.assert_allclose(predict(features, given), x, rtol=1e-4, atol=1e-5)
+    logits = x @ weight(model, "logits/kernel") + weight(model, "logits/bias")
+    np.testing.assert_allclose(predict(model, given), logits, rtol=1e-4, atol=1e-5)
+    assert build_empty("convnet", **CONVNET, include_top=False).output_shape == (None, 7)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"filters": ()}, "`filters` needs at least one number"),
+        ({"filters": (4, 0)}, r"`filters\[1\]` must be"),
+        ({"downsample": "average"}, "`downsample` must be one of 'pool', 'stride'"),
+        ({"units": 0}, "`units` must be"),
+        ({"filters": (4,) * 5}, r"smallest that works: \(16, 16, 2\)"),
+    ],
+)
+def test_a_plain_convnet_refuses_what_cannot_work(arguments, message):
+    with pytest.raises(InvalidArgument, match=message):
+        build("convnet", **CONVNET | arguments)

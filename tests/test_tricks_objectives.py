@@ -149,6 +149,44 @@ def test_pgd_step_without_a_random_start(alpha):
     check_step(f"pgd(epsilon=0.3, steps=3, alpha={alpha}, random_start=False)", objective)
 
 
+@pytest.mark.parametrize("eager", [False, True])
+def test_a_ramp_attacks_with_a_share_of_the_ball_and_of_the_step(eager):
+    def objective(weights, start):
+        moved = attacked(start, X, targets(), epsilon=0.1, step_size=0.05, steps=3)
+        return loss_of(weights, moved, targets())
+
+    with pytest.warns(RecipeWarning, match="ramp=2 leaves no epoch at its whole epsilon: this fit has epochs=1"):
+        check_step(
+            "pgd(epsilon=0.3, steps=3, step_size=0.15, random_start=False, ramp=2)", objective, run_eagerly=eager
+        )
+
+
+def test_a_ramp_climbs_with_the_epochs_and_none_of_its_epochs_is_kept(tmp_path):
+    shares = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            (layer,) = self.model.plan.extras
+            shares.append(float(ops.convert_to_numpy(layer.share.value)))
+
+    settings = {"epochs": 6, "batch_size": 32, "quiet": True}
+    run = zoo.train(
+        "softmax",
+        "digits",
+        recipe="adam(learning_rate=0.02)+pgd(steps=2, epsilon=1.0, low=0.0, high=1.0, ramp=3)",
+        out=tmp_path / "run",
+        callbacks=[Watch],
+        **settings,
+    )
+    np.testing.assert_allclose(shares, [0.25, 0.5, 0.75, 1.0, 1.0, 1.0])
+    accuracies = [row["val_accuracy"] for row in run.history]
+    assert max(accuracies[:3]) > max(accuracies[3:])  # by the accuracy alone one of the easy epochs would be kept
+    assert run.record["best_epoch"] > 3
+    for wrong in (-1, 1.5, True):
+        with pytest.raises(InvalidArgument, match="`ramp` must be"):
+            zoo.recipe(f"pgd(ramp={wrong})")
+
+
 def drawn_again(seeds):
     """Returns a generator that draws what `seeds` will draw next."""
     again = keras.random.SeedGenerator()

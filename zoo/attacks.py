@@ -1,13 +1,14 @@
 """Attacks on a model's inputs: worst-case changes of bounded size, as training objectives and on finished models.
 
-`pgd(model, x, y, epsilon, steps)` attacks a finished model, to measure how well it withstands; the tricks `fgsm`,
-`ifgsm` and `pgd` run the same steps inside training.
+`pgd(model, x, y, epsilon, steps)` attacks a finished model, to measure how well it withstands (`zoo.robustness` does
+that in the unit of pixels); the tricks `fgsm`, `ifgsm` and `pgd` run the same steps inside training.
 
 Paper: Goodfellow et al., 2014, https://arxiv.org/abs/1412.6572 (one step, by the gradient's sign)
 Paper: Kurakin et al., 2016, https://arxiv.org/abs/1607.02533 (several steps, each clipped back to the ball)
 Paper: Madry et al., 2017, https://arxiv.org/abs/1706.06083 (from a random point of the ball)
 """
 
+import dataclasses
 from dataclasses import dataclass
 
 import keras
@@ -45,9 +46,15 @@ class Attack:
     low: float | None = None
     high: float | None = None
 
+    def scaled(self, share):
+        """Returns the attack with a share of the radius and of the step, which may be a scalar tensor."""
+        size = self.epsilon if self.step_size is None else self.step_size
+        return dataclasses.replace(self, epsilon=share * self.epsilon, step_size=share * size)
+
     def within(self, value, origin):
         """Returns the point of the ball around `origin` that is nearest to `value`, clipped to the limits."""
-        found = ops.minimum(ops.maximum(value, origin - self.epsilon), origin + self.epsilon)
+        reach = _of_type(self.epsilon, origin)
+        found = ops.minimum(ops.maximum(value, origin - reach), origin + reach)
         if self.low is not None:
             found = ops.maximum(found, self.low)
         if self.high is not None:
@@ -57,14 +64,14 @@ class Attack:
     def step(self, value, gradient, origin):
         """Returns `value` (B, ...) after one step up the gradient."""
         size = self.epsilon if self.step_size is None else self.step_size
-        return self.within(value + size * signs(gradient, value.dtype), origin)
+        return self.within(value + _of_type(size, value) * signs(gradient, value.dtype), origin)
 
     def start(self, origin, seed):
         """Returns the point that the attack on `origin` (B, ...) starts from."""
         if not self.random_start:
             return origin
-        noise = keras.random.uniform(ops.shape(origin), -self.epsilon, self.epsilon, origin.dtype, seed=seed)
-        return self.within(origin + noise, origin)
+        noise = keras.random.uniform(ops.shape(origin), -1.0, 1.0, origin.dtype, seed=seed)
+        return self.within(origin + _of_type(self.epsilon, origin) * noise, origin)
 
     def run(self, gradients_at, origins, *, seed=None, first=None):
         """Returns attacked inputs, as constants.
@@ -80,6 +87,11 @@ class Attack:
             gradients, first = first or gradients_at(values), None
             values = [self.step(*three) for three in zip(values, gradients, origins, strict=True)]
         return [ops.stop_gradient(value) for value in values]
+
+
+def _of_type(number, tensor):
+    """Returns a number as it is, and a scalar tensor in the type of `tensor`."""
+    return number if isinstance(number, float | int) else ops.cast(number, tensor.dtype)
 
 
 # In training
@@ -111,13 +123,14 @@ class Attacked:
         name: of the trick, for messages.
         attack: an `Attack`.
         alpha: share of the plain loss; the attacked inputs have the rest.
+        ramp: a `zoo.attack_ramp.Ramp` of the attack's radius, or None.
 
     Attributes:
         seeds: where random starts are drawn from; the compiled model tracks it, so that a resumed training draws on.
     """
 
-    def __init__(self, name, attack, alpha):
-        self.name, self.attack, self.alpha = name, attack, alpha
+    def __init__(self, name, attack, alpha, ramp=None):
+        self.name, self.attack, self.alpha, self.ramp = name, attack, alpha, ramp
         if attack.random_start:
             self.seeds = keras.random.SeedGenerator()
 
@@ -131,7 +144,8 @@ class Attacked:
         if not self.attack.random_start:
             first, carried = step.gradients(loss, origins, at)
         scale = gradient_scale(step.model)
-        values = self.attack.run(
+        attack = self.attack if self.ramp is None else self.attack.scaled(self.ramp.share.value)
+        values = attack.run(
             lambda v: gradient_of(lambda w: scale * step.loss_on(step.with_floats(w), constant_weights=True), v),
             origins,
             seed=getattr(self, "seeds", None),
@@ -190,15 +204,39 @@ def check_attack(trick, epsilon, alpha, low, high, steps=1, step_size=None):
         raise invalid(f"{trick}: `low` must be below `high`", (low, high))
 
 
+def check_restarts(trick, restarts, random_start):
+    """Raises InvalidArgument where a number of restarts cannot work."""
+    if type(restarts) is not int or restarts < 1:
+        raise invalid(f"{trick}: `restarts` must be a whole number, 1 or more", restarts)
+    if restarts > 1 and not random_start:
+        works = "Pass random_start=True, or restarts=1."
+        raise invalid(f"{trick}: without a random start every restart is the same", restarts, works)
+
+
 # On a finished model
 
 
 def pgd(
-    model, x, y, epsilon, steps=40, step_size=None, *, random_start=True, low=0.0, high=1.0, loss=None, batch_size=500
+    model,
+    x,
+    y,
+    epsilon,
+    steps=40,
+    step_size=None,
+    *,
+    restarts=1,
+    random_start=True,
+    low=0.0,
+    high=1.0,
+    loss=None,
+    batch_size=500,
+    seed=None,
+    told=None,
 ):
     """Returns inputs that projected gradient descent finds to mislead a finished model.
 
-    Its accuracy on them is its robust accuracy, or rather a bound on it from above: a stronger attack finds more.
+    Its accuracy on them is its robust accuracy, or rather a bound on it from above: a stronger attack finds more. An
+    input counts as misleading where the attack ends on it, not where it passes by, as in the literature.
 
     Args:
         model: a `keras.Model` of one input of floating type whose output is logits (B, classes), or (B, 1).
@@ -207,10 +245,16 @@ def pgd(
         epsilon: largest change of any value.
         steps: steps of the attack; 1 with `random_start=False` and `step_size=epsilon` is FGSM.
         step_size: change of each value in one step; None means 2.5 * epsilon / steps, which can cross the ball.
-        random_start: whether to start from a random point of the ball, drawn from Keras's global seed.
+        restarts: attacks of each input, from other random points, at most: one that is misled is left alone. Of an
+            input that withstands them all, the end of highest loss is returned.
+        random_start: whether to start from a random point of the ball.
         low, high: limits of a valid input, or None.
-        loss: function (targets, logits) -> losses; None means the cross-entropy.
+        loss: function (targets, logits) -> losses (B,); None means the cross-entropy.
         batch_size: inputs attacked at once.
+        seed: of the random points; None draws from Keras's global seed. A number of restarts repeats those that a
+            smaller number makes with the same seed and batch size.
+        told: function (restart, attacked, misled) called after each batch: how many inputs this restart, counted from
+            1, has attacked, and how many are misled by now.
 
     Returns:
         NumPy array of the shape of `x`, float32.
@@ -221,27 +265,56 @@ def pgd(
     from zoo.losses import CrossEntropy
 
     check_attack("pgd", epsilon, 0.0, low, high, steps, step_size)
+    check_restarts("pgd", restarts, random_start)
     if len(x) != len(y) or not len(x):
         raise invalid("pgd needs a target for each input, and one at least", (len(x), len(y)))
     loss = loss or CrossEntropy(reduction=None)
     attack = Attack(epsilon, steps, step_size or 2.5 * epsilon / steps, random_start, low, high)
+    seeds = None if seed is None else keras.random.SeedGenerator(seed)
     scale = gradient_scale(model)
 
+    def losses(value, target):
+        logits = model(value, training=False)
+        return ops.cast(loss(target, logits), "float32"), logits
+
     def upwards(value, origin, target):
-        (gradient,) = gradient_of(
-            lambda v: scale * ops.sum(ops.cast(loss(target, model(v[0], training=False)), "float32")), [value]
-        )
+        (gradient,) = gradient_of(lambda v: scale * ops.sum(losses(v[0], target)[0]), [value])
         return attack.step(value, gradient, origin)
 
-    upwards, found = _compiled(upwards), []
-    for start in range(0, len(x), batch_size):
-        origin = ops.convert_to_tensor(np.asarray(x[start : start + batch_size], "float32"))
-        target = ops.convert_to_tensor(y[start : start + batch_size])
-        value = attack.start(origin, None)
-        for _ in range(steps):
-            value = upwards(value, origin, target)
-        found.append(ops.convert_to_numpy(value))
-    return np.concatenate(found)
+    upwards, losses = _compiled(upwards), _compiled(losses)
+    x, y = np.asarray(x, "float32"), np.asarray(y)
+    found, highest, standing = x.copy(), np.full(len(x), -np.inf), np.ones(len(x), bool)
+    for restart in range(1, restarts + 1):
+        left = np.flatnonzero(standing)
+        for start in range(0, len(left), batch_size):
+            rows = left[start : start + batch_size]
+            filled = _filled(rows, min(batch_size, len(x)))
+            origin, target = ops.convert_to_tensor(x[filled]), ops.convert_to_tensor(y[filled])
+            value = attack.start(origin, seeds)
+            for _ in range(steps):
+                value = upwards(value, origin, target)
+            ends = [ops.convert_to_numpy(part)[: len(rows)] for part in (value, *losses(value, target))]
+            misled = ~right_answers(ends[2], y[rows])
+            higher = misled | ~(ends[1] <= highest[rows])
+            found[rows[higher]], highest[rows[higher]] = ends[0][higher], ends[1][higher]
+            standing[rows[misled]] = False
+            if told:
+                told(restart, start + len(rows), int(len(x) - standing.sum()))
+    return found
+
+
+def right_answers(logits, targets):
+    """Returns for each row of logits (n, classes), or (n, 1), whether it answers as the target says, a bool array."""
+    logits, targets = np.asarray(logits), np.asarray(targets)
+    if logits.shape[-1] == 1:
+        return (logits[:, 0] > 0) == (targets.reshape(-1) > 0.5)
+    wanted = targets.argmax(-1) if targets.shape == logits.shape else targets.reshape(-1)
+    return logits.argmax(-1) == wanted
+
+
+def _filled(rows, size):
+    """Returns row numbers repeated up to a batch's size where a backend would compile each size anew."""
+    return np.resize(rows, size) if keras.backend.backend() == "jax" else rows
 
 
 def _compiled(function):

@@ -13,6 +13,8 @@ from zoo.data.preprocessing import encode, texts, word_ids
 from zoo.errors import DataError, invalid, unknown
 from zoo.measuring import log_probabilities, measure, outputs_of
 from zoo.plan import heads_of
+from zoo.robustness import attack_of, check_model, robust
+from zoo.settings import whole
 from zoo.spec import jsonable, spec_of
 
 SPLITS = ("train", "validation", "test")
@@ -107,7 +109,9 @@ def assets_of(model):
     return origin.assets() if origin else {}
 
 
-def evaluate(model, data, *, split="test", batch_size=64, data_options=None):
+def evaluate(
+    model, data, *, split="test", batch_size=64, limit=None, attack=None, seed=0, data_options=None, quiet=False
+):
     """Measures a model on a data set, read with the model's own preprocessing.
 
     Args:
@@ -115,19 +119,30 @@ def evaluate(model, data, *, split="test", batch_size=64, data_options=None):
         data: a data set's name, a path, or a `zoo.data.base.Dataset`.
         split: "train", "validation" or "test".
         batch_size: examples at a time.
+        limit: how many examples are used, the first of the split; None means all.
+        attack: such as "pgd(steps=100, restarts=20, epsilon=0.3)", in the unit of pixels from 0 to 1: the accuracy
+            under it is measured too, see `zoo.robustness`.
+        seed: of an attack's random starts.
         data_options: options of the data set.
+        quiet: whether an attack prints nothing.
 
     Returns:
         dict of `loss` (cross-entropy, whatever loss the recipe trained with), `accuracy` and `examples`; for other
-        tasks see `zoo.measuring.measure`.
+        tasks see `zoo.measuring.measure`. Under an attack what `zoo.robustness.robust` returns.
 
     Raises:
         DataError: the data's task, labels or shapes are not the model's.
+        InvalidArgument: the attack cannot be read or does not suit the model, or the limit is not positive.
     """
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise invalid("`limit` must be a positive whole number, or None", limit)
+    seed, chosen = whole("seed", seed), attack_of(attack) if attack is not None else None
     found = loaded(model)
     spec = spec_of(found)
+    if chosen is not None:
+        check_model(found, chosen)  # before the data is read
     dataset = for_model(load_like(data, spec.preprocessing, assets_of(found), **(data_options or {})), spec)
     check_fit(spec, dataset)
     batch_size = spec.arguments.get("batch_size") or batch_size  # a state is carried for so many rows
@@ -136,7 +151,13 @@ def evaluate(model, data, *, split="test", batch_size=64, data_options=None):
             f"the model's labels {jsonable(spec.labels)} are not those of {dataset.name}, {jsonable(dataset.labels)}. "
             f"Evaluate on data with the same classes in the same order, or fine-tune first."
         )
-    return measure(found, getattr(dataset, split), batch_size, dataset.labels)
+    examples = getattr(dataset, split)
+    if limit is not None:
+        examples = examples.subset(np.arange(min(limit, len(examples))))
+    if chosen is not None:
+        options = {"batch_size": batch_size, "seed": seed, "quiet": quiet}
+        return robust(found, examples, dataset.preprocessing, chosen, **options)
+    return measure(found, examples, batch_size, dataset.labels)
 
 
 def predict(model, inputs, *, top=3, batch_size=64, skip_bad=False):

@@ -74,6 +74,8 @@ class Plan:
         average: the average of the weights that validation uses and a run keeps, as ("ema", momentum) for one that
             the optimizer keeps; or None.
         callbacks: functions `() -> keras.callbacks.Callback`, called at each `fit`; see `zoo.session.Session`.
+        unripe: first epochs in which the recipe asks for less than it will: none of them is kept as the best, once a
+            later one is there.
         before_fit: functions `model -> None`, called at the start of each `fit`; what they refuse, nothing was done.
         at_fit: functions `(batch_size, steps_per_epoch, epochs) -> sentences` on what will not work well; the first
             two are None where they are not known.
@@ -112,6 +114,7 @@ class Plan:
     wrappers: tuple = ()
     average: tuple | None = None  # one value for conflicts, though a tuple
     callbacks: tuple = ()
+    unripe: int = 0
     before_fit: tuple = ()
     at_fit: tuple = ()
     cautions: tuple = ()

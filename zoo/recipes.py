@@ -230,7 +230,7 @@ def outline(text):
         row = _read(Path(text).expanduser())
         text, settings = row.tricks, {k: {row.name: v} for k, v in row.settings.items()}
     tricks = {row.name: row for row in list_tricks()}
-    terms = [term for term in _terms(text) if term[1] != PLAIN]
+    terms = [term for term in terms_of(text) if term[1] != PLAIN]
     for _, name, arguments in terms:
         if name in tricks:
             for argument in arguments:
@@ -244,7 +244,7 @@ def outline(text):
 
 def _assemble(text, settings, within):
     """Returns the `Recipe` of an expression; `within` names the recipes that it stands in."""
-    terms, tricks = _terms(text), trick_names()
+    terms, tricks = terms_of(text), trick_names()
     explicit, removed = {}, {name for sign, name, _ in terms if sign < 0}
     for sign, name, arguments in terms:
         if sign < 0 and arguments:
@@ -285,18 +285,24 @@ def _keep(kept, made):
         raise Conflict(f"{made.name} is given twice with different arguments: {both}. Keep one of them.")
 
 
-def _terms(text):
-    """Returns (sign, name, arguments) of each term, read with Python's own grammar and never evaluated."""
+def terms_of(text, kind="recipe", works="Write terms joined by +, as in 'focal(gamma=2)+warmup'."):
+    """Returns (sign, name, arguments) of each term, read with Python's own grammar and never evaluated.
+
+    Args:
+        text: such as "focal(gamma=2)+warmup".
+        kind, works: what the text is and what one looks like, for messages.
+
+    Raises:
+        InvalidArgument: it cannot be read.
+    """
     if len(text) > _LONGEST:
-        raise invalid(f"a recipe has at most {_LONGEST} characters", len(text))
+        raise invalid(f"a {kind} has at most {_LONGEST} characters", len(text))
     text = text.strip()
     try:
         tree = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         where = f" at column {error.offset}" if isinstance(error, SyntaxError) and error.offset else ""
-        raise invalid(
-            f"cannot read the recipe{where}", text, "Write terms joined by +, as in 'focal(gamma=2)+warmup'."
-        ) from error
+        raise invalid(f"cannot read the {kind}{where}", text, works) from error
     return list(_walk(tree, 1, text))
 
 

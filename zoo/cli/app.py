@@ -537,21 +537,43 @@ def evaluate(
     data: options.Data,
     split: Annotated[Literal["train", "validation", "test"], typer.Option(help="Part of the data.")] = "test",
     batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, help="Examples at a time.")] = 64,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Only the first examples.", show_default="all")
+    ] = None,
+    attack: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ATTACK",
+            help="Accuracy under it too: 'pgd(epsilon=0.3, steps=100, restarts=20)', pixels being 0 to 1.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Of an attack's random starts.", show_default="0")
+    ] = None,
     data_option: options.DataOption = None,
     skip_bad: options.SkipBad = False,
     as_json: options.AsJson = False,
 ):
     """Measure a trained model on data.
 
-    The data is read with the model's own preprocessing.
+    The data is read with the model's own preprocessing. With --attack also on the worst images near it.
     """
+    from zoo.cli import attacking
+
+    attacking.check(attack, seed)
     data_options = names.data_settings(data_option, skip_bad)
     names.data(data, data_options)
     names.reference(ref)
     zoo = _with_keras()
-    found = zoo.evaluate(ref, data, split=split, batch_size=batch_size, data_options=data_options)
+    chosen = {"split": split, "batch_size": batch_size, "limit": limit, "attack": attack, "seed": seed or 0}
+    found, seconds = attacking.timed(
+        lambda: zoo.evaluate(ref, data, data_options=data_options, quiet=as_json, **chosen)
+    )
     if as_json:
         screen.as_json({"ref": ref, "data": data, "split": split, **found})
+    elif attack is not None:
+        attacking.attacked(found, seconds, split, data)
     else:
         from zoo.tasks import sentence
 
