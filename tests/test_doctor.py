@@ -13,8 +13,8 @@ import pytest
 import zoo
 from zoo import doctoring, speed
 from zoo.cli import main
-from zoo.doctoring import Arm, Speeds, Timed
 from zoo.errors import InvalidArgument, MissingDependency, UnknownName, ZooError
+from zoo.speeds import Arm, Speeds, Timed, timed
 
 TINY = """
 summary = "Softmax regression on the digits"
@@ -163,7 +163,7 @@ def test_intervals_are_those_of_the_paired_test():
     random = np.random.default_rng(0)
     base = random.uniform(50, 150, 6)
     rates = 1.5 * base * random.normal(1, 0.02, 6)
-    found = doctoring._timed(Arm("jax"), tuple(rates), tuple(base))
+    found = timed(Arm("jax"), tuple(rates), tuple(base))
     from zoo.paired import paired
 
     expected = paired(np.log(rates), np.log(base))
@@ -182,7 +182,7 @@ def _speeds(*rows):
 def test_the_answer_names_the_command_and_the_noise():
     default = Timed(Arm("tensorflow", 32), (9, 11), 10, 9, 11, 1.0, 1.0, 1.0)
     faster = Timed(Arm("torch", 32), (18, 22), 20, 18, 22, 2.0, 1.8, 2.2)
-    near = Timed(Arm("torch", 32), (11, 12), 11.5, 11, 12, 1.1, 0.9, 1.3)
+    near = Timed(Arm("torch", 32), (12, 9), 10.5, 9, 12, 1.1, 0.9, 1.3)
     found = _speeds(faster, default)
     assert found.line == "KERAS_BACKEND=torch zoo train nin mnist"
     assert "2.00 times (1.80 to 2.20) the default" in found.sentence
@@ -192,7 +192,9 @@ def test_the_answer_names_the_command_and_the_noise():
     assert speed.checked_speed(table, "here")["backend"] == "torch"
     assert table["examples_per_second"] == {"torch": 20.0, "tensorflow": 10.0}
     close = _speeds(near, default)
-    assert (close.winner, close.speed_table()["backend"]) == (default, "tensorflow")
+    table = close.speed_table()
+    assert (close.winner, table["backend"], table["against"]) == (default, "tensorflow", "torch")
+    assert table["low"] < 1 < table["high"]
     assert "within the noise" in close.sentence
     large = Timed(Arm("torch", 128), (18, 22), 20, 18, 22, 2.0, 1.8, 2.2)
     found = _speeds(large, default)

@@ -5,183 +5,24 @@ after round, so that whatever else the machine does meets all alike, and arms ar
 """
 
 import contextlib
-import dataclasses
 import json
-import math
 import os
 import queue
-import shlex
-import statistics
 import subprocess
 import sys
 import tempfile
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 
 from zoo import errors
-from zoo.errors import InvalidArgument, MissingDependency, ZooError, invalid, unknown
+from zoo.errors import InvalidArgument, MissingDependency, invalid, unknown
 from zoo.registry import find_model
-from zoo.speed import PACKAGES, current_backend, device, installed
+from zoo.speed import PACKAGES, current_backend, installed
+from zoo.speeds import Arm, judged
 
 ROUNDS, SECONDS = 5, 2.0
 PATIENCE = 900  # seconds that a backend may take to answer: to import, build, read data and compile
 MOST_STEPS = 2000  # in one turn, whatever the model
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One way to train; `options` are the words that `zoo train` needs for it."""
-
-    backend: str
-    batch_size: int | None = None
-    xla: bool = False
-    steps_per_execution: int = 1
-
-    @property
-    def options(self):
-        """The words that `zoo train` takes for it, batch size apart."""
-        return ["--jit", "--no-deterministic"] if self.xla else []
-
-    def request(self):
-        """Returns what the worker is asked for."""
-        switches = {"jit": True, "deterministic": False} if self.xla else {"jit": None, "deterministic": True}
-        return {"batch_size": self.batch_size, "steps_per_execution": self.steps_per_execution, **switches}
-
-    def __str__(self):
-        words = [self.backend, *(["with XLA"] if self.xla else [])]
-        words += [f"batches of {self.batch_size}"] if self.batch_size else []
-        words += [f"{self.steps_per_execution} steps an execution"] if self.steps_per_execution > 1 else []
-        return ", ".join(words)
-
-
-@dataclass(frozen=True)
-class Timed:
-    """What came of one arm.
-
-    Attributes:
-        arm: the `Arm`, its batch size filled in.
-        rates: examples per second, one for each round; empty where it failed.
-        median, low_quartile, high_quartile: of these; NaN where it failed.
-        ratio: geometric mean over the rounds of its rate divided by the default's in the same round.
-        low, high: the ratio's 95% interval, Student's on the logarithms.
-        error: why it failed, or None.
-    """
-
-    arm: Arm
-    rates: tuple = ()
-    median: float = math.nan
-    low_quartile: float = math.nan
-    high_quartile: float = math.nan
-    ratio: float = math.nan
-    low: float = math.nan
-    high: float = math.nan
-    error: str | None = None
-
-
-@dataclass(frozen=True)
-class Speeds:
-    """How fast a model trains here, one way and another.
-
-    Attributes:
-        model, data, recipe: that were measured; data is None for random batches.
-        rows: a `Timed` for each way, in the order of their ratios, failures last.
-        default: the `Timed` of what would be used without a choice, or the first that works.
-        batch_size: of the default.
-        notes: what else there is to say, sentences.
-        command: the words of `zoo train` that the winner's line begins with.
-    """
-
-    model: str
-    data: str | None
-    recipe: str
-    rows: tuple
-    default: Timed
-    batch_size: int
-    notes: tuple
-    command: tuple
-
-    @property
-    def winner(self):
-        """The `Timed` with the highest ratio; the default, unless another is faster beyond the noise."""
-        best = self.rows[0]
-        return best if best.low > 1 else self.default
-
-    @property
-    def sentence(self):
-        """The answer in one line."""
-        best = self.rows[0]
-        if self.winner is self.default:
-            near = f" ({best.arm}: {_times(best)}, within the noise)" if best is not self.default else ""
-            return f"{self.default.arm} is the fastest here, as it is by default{near}"
-        return f"{best.arm} is the fastest here: {_times(best)} the default, {self.default.arm}; beyond the noise"
-
-    @property
-    def line(self):
-        """The command that trains the fastest way."""
-        arm = self.winner.arm
-        words = [*self.command, *(["--batch-size", str(arm.batch_size)] if arm.batch_size != self.batch_size else [])]
-        return f"KERAS_BACKEND={arm.backend} {shlex.join([*words, *arm.options])}"
-
-    def speed_table(self):
-        """Returns the table `[speed]` that a recipe file may carry, see `zoo.speed`: of ways that repeat exactly and
-        leave the recipe's result alone, the fastest; a dict.
-        """
-        from zoo.machine import processor
-        from zoo.workers import cores
-
-        like = self.default.arm
-        same = [r for r in self.rows if not r.error and r.arm == dataclasses.replace(like, backend=r.arm.backend)]
-        best = same[0] if same[0].low > 1 else self.default
-        threads = os.environ.get("OMP_NUM_THREADS")
-        limited = f", {threads} thread{'s' * (threads != '1')}" if threads else ""
-        xla = [
-            r for r in self.rows if not r.error and r.arm == dataclasses.replace(like, backend="tensorflow", xla=True)
-        ]
-        plain = [r for r in same if r.arm.backend == "tensorflow"]
-        jit = {"jit": xla[0].median > plain[0].median} if xla and plain and _apart(xla[0], plain[0]) else {}
-        return jit | {
-            "backend": best.arm.backend,
-            "against": self.default.arm.backend,
-            "ratio": round(best.ratio, 2),
-            "low": round(best.low, 2),
-            "high": round(best.high, 2),
-            "examples_per_second": {r.arm.backend: float(f"{r.median:.3g}") for r in same},
-            "device": device(),
-            "hardware": f"{cores()} cores of {processor()}{limited}",
-            "versions": ", ".join(f"{name} {version}" for name, version in installed().items()),
-            "command": shlex.join(["zoo", "doctor", *self.command[2:]]),
-        }
-
-    def toml(self):
-        """Returns `speed_table` as a recipe file has it."""
-
-        def written(value):
-            if isinstance(value, dict):
-                return "{ " + ", ".join(f"{k} = {written(v)}" for k, v in value.items()) + " }"
-            return json.dumps(value)
-
-        return "\n".join(["[speed]", *(f"{name} = {written(value)}" for name, value in self.speed_table().items())])
-
-    def to_json(self):
-        """Returns everything as a dict that `json.dumps` takes."""
-        made = {k: getattr(self, k) for k in ("model", "data", "recipe", "batch_size", "notes", "sentence", "line")}
-        rows = [_finite(dataclasses.asdict(row)) for row in self.rows]
-        return {**made, "winner": dataclasses.asdict(self.winner.arm), "rows": rows, "speed": self.speed_table()}
-
-
-def _apart(one, other):
-    """Says whether two rows differ beyond the noise, by the interval of their ratio."""
-    found = _timed(one.arm, one.rates, other.rates)
-    return not found.low <= 1 <= found.high
-
-
-def _finite(row):
-    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
-
-
-def _times(row):
-    return f"{row.ratio:.2f} times ({row.low:.2f} to {row.high:.2f})"
 
 
 def doctor(
@@ -247,7 +88,7 @@ def doctor(
         raise invalid("PyTorch runs one step an execution", steps_per_execution, "Try another backend, or 1.")
     with _showing(len(arms) * (1 + rounds), quiet) as step, tempfile.TemporaryDirectory() as folder:
         found, notes = _measured(arms, opening | {"folder": folder}, rounds, seconds, step)
-    return _judged(found, notes, opening, command)
+    return judged(found, notes, opening, command)
 
 
 def _backends(given):
@@ -340,51 +181,6 @@ def _measured(arms, opening, rounds, seconds, step):
                 else:
                     found[arm][1].append(steps * found[arm][0] / answer["seconds"])
     return found, list(dict.fromkeys(notes))
-
-
-def _judged(found, notes, opening, command):
-    """Returns the `Speeds` of what was measured.
-
-    Raises:
-        ZooError: nothing was.
-    """
-    model, data, recipe = (opening[name] for name in ("model", "data", "recipe"))
-    whole = {arm: tuple(rates) for arm, (_, rates, error) in found.items() if not error}
-    if not whole:
-        said = {str(arm): error for arm, (_, _, error) in found.items()}
-        alike = set(said.values())
-        why = alike.pop() if len(alike) == 1 else "; ".join(f"{arm}: {error}" for arm, error in said.items())
-        raise ZooError(f"No backend could train {model}. {why}")
-    base = next(iter(whole))
-    if base != next(iter(found)):
-        notes.append(f"Ratios are of {base}, as {next(iter(found))} failed.")
-    rows = []
-    for arm, (size, _, error) in found.items():
-        full = dataclasses.replace(arm, batch_size=size)
-        rows.append(Timed(full, error=error) if error else _timed(full, whole[arm], whole[base]))
-    default = rows[list(found).index(base)]
-    rows.sort(key=lambda row: -row.ratio if not row.error else math.inf)
-    random = data is None or any(note.startswith("Random batches") for note in notes)
-    kept = None if random else data
-    return Speeds(model, kept, recipe, tuple(rows), default, default.arm.batch_size, tuple(notes), tuple(command))
-
-
-def _timed(arm, rates, base):
-    low, median, high = statistics.quantiles(rates, n=4, method="inclusive") if len(rates) > 1 else rates * 3
-    logs = [math.log(mine / theirs) for mine, theirs in zip(rates, base, strict=True)]
-    mean, half = statistics.fmean(logs), _half_interval(logs)
-    ratios = math.exp(mean), math.exp(mean - half), math.exp(mean + half)
-    return Timed(arm, rates, median, low, high, *ratios)
-
-
-def _half_interval(values):
-    """Returns half the width of the 95% interval of a mean, Student's."""
-    from scipy.special import stdtrit
-
-    n = len(values)
-    if n < 2:
-        return math.inf
-    return float(stdtrit(n - 1, 0.975)) * statistics.stdev(values) / math.sqrt(n)
 
 
 class _Worker:

@@ -4,7 +4,7 @@ A recipe file may hold a table `[speed]`, as `zoo doctor --recipe NAME --toml` p
 
     [speed]
     backend = "torch"        # the fastest where it was measured
-    against = "tensorflow"   # what Keras takes by itself
+    against = "tensorflow"   # what Keras takes by itself; where that is the fastest, the next
     ratio = 1.8              # of the examples per second of the two; low and high are its 95% interval
     device = "cpu"           # or "accelerator": what was measured on one says nothing about the other
     jit = false              # whether XLA helps TensorFlow, for trainings that need not repeat bit for bit
