@@ -2,14 +2,17 @@
 
 import io
 import tarfile
+from collections import Counter
 
 import keras
 import numpy as np
 import pytest
 
-from zoo import data
+from zoo import data, recorded
+from zoo.cli import main
 from zoo.data import passages, preprocessing
-from zoo.errors import DataError, InvalidArgument, UnknownName
+from zoo.data.sets import babi
+from zoo.errors import DataError, DataWarning, InvalidArgument, UnknownName
 from zoo.factory import build, build_empty
 from zoo.inference import evaluate, predict
 from zoo.models.qa_memn2n import sentence_vectors, word_weights
@@ -349,3 +352,127 @@ def test_trained_and_asked(small, name, tmp_path):
     found = predict(run, {"story": "Mary moved to the bathroom.", "question": "Where is Mary?"})
     assert found[0].label == "bathroom"
     assert evaluate(run, "babi")["accuracy"] == run.metrics["test"]["accuracy"]
+
+
+# All tasks at once
+
+
+JOINT = {
+    1: ("1 Mary went to the office.\n2 Where is Mary?\toffice\t1\n", "office"),
+    4: ("1 The hall is north of the garden.\n2 What is north of the garden?\thall\t1\n", "hall"),
+    20: ("1 Sumit is bored.\n2 Why did Sumit go?\tbored\t1\n3 Where is he?\thall\t1\n", "bored"),
+}
+
+
+@pytest.fixture
+def joint(tmp_path, monkeypatch):
+    """Three whole tasks of ten stories and a test part of three, and task 3, whose training file is missing."""
+    files = {"en-10k/qa3_x_test.txt": JOINT[1][0]}
+    for task, (story, _) in JOINT.items():
+        files |= {f"en-10k/qa{task}_a_train.txt": story * 10, f"en-10k/qa{task}_a_test.txt": story * (2 + task % 2)}
+    packed(tmp_path, files, "babi_en-10k.tar.gz")
+    monkeypatch.setenv("ZOO_DATA", str(tmp_path))
+    return tmp_path
+
+
+def load_all(**options):
+    with pytest.warns(DataWarning, match=r"lacks a file of 17 tasks: 2 \(train\), 3 .*; the other 3 are read"):
+        return data.load("babi", task="all", **options)
+
+
+def test_all_tasks_share_words_and_answers_and_keep_their_parts(joint):
+    found = load_all()
+    words = found.assets["vocabulary.txt"].decode().split("\n")
+    assert found.name == "babi_all"
+    assert found.labels == tuple(words[2:5]) == ("bored", "hall", "office")
+    assert "Task 1, 4, 20, 10k training questions" in found.source
+    counts = {part: dict(Counter(split.groups["task"].tolist())) for part, split in found.splits.items()}
+    assert counts == {"train": {1: 9, 4: 9, 20: 18}, "validation": {1: 1, 4: 1, 20: 2}, "test": {1: 3, 4: 2, 20: 4}}
+    for part, split in found.splits.items():
+        for row, task in enumerate(split.groups["task"]):
+            told = spelt(split, row, words)["story"]
+            assert told == " ".join(preprocessing.tokens(JOINT[task][0].split("\n")[0][2:], found.preprocessing)), part
+    alone = data.load("babi", task=20)
+    rows = np.flatnonzero(found.validation.groups["task"] == 20)
+    old = alone.assets["vocabulary.txt"].decode().split("\n")
+    for row, place in enumerate(rows):
+        assert spelt(alone.validation, row, old) == spelt(found.validation, place, words)
+        assert alone.labels[alone.validation.labels[row]] == found.labels[found.validation.labels[place]]
+
+
+def test_groups_follow_their_examples(joint):
+    found = passages.for_model(load_all(), {"sentence_length": 3})
+    chosen = [8, 2, 0]
+    assert found.test.subset(chosen).groups["task"].tolist() == [20, 1, 1]
+    assert found.test.subset(chosen).subset([0]).groups["task"].tolist() == [20]
+    assert data.load("babi", task=20).test.groups is None
+    assert load_all().fingerprint == load_all().fingerprint != load_all(story_words=3).fingerprint
+
+
+def test_an_archive_without_any_whole_task(joint):
+    packed(joint, {"en-10k/qa3_x_test.txt": JOINT[1][0]}, "babi_en-10k.tar.gz")
+    with pytest.raises(DataError, match=r"babi_en-10k.tar.gz lacks every task\. Choose another size, or put"):
+        data.load("babi", task="all")
+    for task in ("one", 21, "ALL"):
+        with pytest.raises(InvalidArgument, match="`task` must be 1 to 20, or 'all'"):
+            data.load("babi", task=task)
+
+
+@pytest.mark.parametrize(("words", "sentences"), [(1, 1), (4, 1), (5, 2), (7, 3), (100, 100)])
+def test_a_long_story_is_cut_to_what_either_form_reads(words, sentences):
+    """Cut before or after it is laid out, a story gives the same ids."""
+    random = np.random.RandomState(0)
+    vocabulary = {str(i): i + 2 for i in range(9)}
+    stories = [[list(map(str, random.randint(0, 9, random.randint(1, 5)))) for _ in range(n)] for n in (1, 2, 5, 9)]
+    sizes = {"story_words": words, "story_sentences": sentences, "sentence_length": 4, "question_length": 2}
+    whole = passages.sentence_ids(stories, vocabulary)
+    cut = passages.sentence_ids([babi._read(story, words, sentences) for story in stories], vocabulary)
+    for form in passages.FORMS:
+        declared = passages.declaration(form, vocab_size=11, **sizes)
+        np.testing.assert_array_equal(passages.arranged(declared, cut), passages.arranged(declared, whole))
+
+
+@pytest.mark.parametrize("name", ["qa", "qa_memn2n"])
+def test_results_are_told_by_task(joint, name, tmp_path, capsys):
+    """The figures of the tasks are those of each alone, and add up to those of all."""
+    found = load_all()
+    out = tmp_path / "run"
+    run = train(name, found, epochs=1, batch_size=4, out=out, recipe="adam(learning_rate=0.02)", quiet=True)
+    for part in ("validation", "test"):
+        whole, rows = run.metrics[part], run.record["by_group"][part]["by_task"]
+        assert list(rows) == ["1", "4", "20"]
+        assert sum(r["examples"] for r in rows.values()) == whole["examples"] == len(getattr(found, part))
+        for figure in ("accuracy", "loss"):
+            total = sum(r[figure] * r["examples"] for r in rows.values())
+            assert total / whole["examples"] == pytest.approx(whole[figure], rel=1e-5)
+    laid_out = passages.for_model(found, run.spec.arguments)
+    measured = evaluate(run, laid_out)
+    assert measured["by_task"] == run.record["by_group"]["test"]["by_task"]
+    x, y = laid_out.test.arrays()
+    right = np.asarray(run.model().predict(x, verbose=0)).argmax(axis=1) == y
+    of = found.test.groups["task"]
+    assert {k: v["accuracy"] for k, v in measured["by_task"].items()} == {str(t): right[of == t].mean() for t in JOINT}
+    words = ["evaluate", str(out), "babi", "--data-option", "task=all"]
+    assert main(words) == 0
+    printed = capsys.readouterr()
+    assert "lacks a file of 17 tasks" in printed.err
+    lines = [line.split() for line in printed.out.splitlines()]
+    assert lines[0][:2] == ["test", "accuracy"]
+    assert ["task", "loss", "accuracy", "examples"] in lines
+    assert [line[0] for line in lines[-3:]] == ["1", "4", "20"]
+    assert lines[-1][2:] == [f"{measured['by_task']['20']['accuracy']:.2%}", "4"]
+
+
+def test_recorded_tasks_have_to_be_those_of_the_weights():
+    result = {"test_accuracy": [0.75], "accuracy_by_task": {"1": 1.0, "2": 0.5}, "accuracy_by_epoch": [0.1]}
+    rows = {"1": {"accuracy": 1.0, "examples": 8}, "2": {"accuracy": 0.5, "examples": 8}}
+    measured = {"accuracy": 0.75, "examples": 16, "by_task": rows}
+    same = recorded.evaluated(result, 0, measured, "test")
+    assert [(c.name, c.examples, c.verdict) for c in same] == [
+        ("accuracy", 16, "the same"),
+        ("task 1 accuracy", 8, "the same"),
+        ("task 2 accuracy", 8, "the same"),
+    ]
+    rows["1"]["accuracy"], rows["2"]["accuracy"] = 0.875, 0.625
+    assert [c.verdict for c in recorded.evaluated(result, 0, measured, "test")] == ["the same", *["different"] * 2]
+    assert len(recorded.evaluated(result | {"test_accuracy": [0.1, 0.75]}, 1, measured, "test")) == 1

@@ -11,7 +11,7 @@ from zoo.data.checks import exclusive
 from zoo.data.image_files import named_images
 from zoo.data.preprocessing import encode, texts, word_ids
 from zoo.errors import DataError, invalid, unknown
-from zoo.measuring import log_probabilities, measure, outputs_of
+from zoo.measuring import log_probabilities, measure, measure_groups, outputs_of
 from zoo.plan import heads_of
 from zoo.robustness import attack_of, check_model, robust
 from zoo.settings import whole
@@ -128,7 +128,10 @@ def evaluate(
 
     Returns:
         dict of `loss` (cross-entropy, whatever loss the recipe trained with), `accuracy` and `examples`; for other
-        tasks see `zoo.measuring.measure`. Under an attack what `zoo.robustness.robust` returns.
+        tasks see `zoo.measuring.measure`. Where the data's examples are of groups, such as `babi` of all tasks, also
+        those of each, {"by_task": {"1": {"accuracy": 0.998, ...}, ...}}.
+
+        Under an attack what `zoo.robustness.robust` returns.
 
     Raises:
         DataError: the data's task, labels or shapes are not the model's.
@@ -157,7 +160,8 @@ def evaluate(
     if chosen is not None:
         options = {"batch_size": batch_size, "seed": seed, "quiet": quiet}
         return robust(found, examples, dataset.preprocessing, chosen, **options)
-    return measure(found, examples, batch_size, dataset.labels)
+    measured = measure(found, examples, batch_size, dataset.labels)
+    return measured | measure_groups(found, examples, batch_size, dataset.labels)
 
 
 def predict(model, inputs, *, top=3, batch_size=64, skip_bad=False):

@@ -49,6 +49,22 @@ def measure(model, split, batch_size, labels=None):
     return joined | {"examples": found[heads[0].name]["examples"]}
 
 
+def measure_groups(model, split, batch_size, labels=None):
+    """Measures each group of a split's examples, such as its tasks, as `measure` does all.
+
+    Returns:
+        dict, "by_<what>" -> group as text -> figures, such as {"by_task": {"1": {"loss": 0.01, "accuracy": 0.998,
+        "examples": 1000}, ...}}; empty where the examples are of no groups.
+    """
+    return {
+        f"by_{what}": {
+            str(group): measure(model, split.subset(np.flatnonzero(of == group)), batch_size, labels)
+            for group in np.unique(of)
+        }
+        for what, of in (split.groups or {}).items()
+    }
+
+
 def outputs_of(model, x):
     """Returns the outputs of a batch, output name -> float64 array."""
     with no_retracing_notice():

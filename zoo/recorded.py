@@ -166,13 +166,25 @@ def evaluated(result, place, metrics, split):
         metrics: measured now, as `zoo.evaluate` returns them.
         split: "test" or "validation".
     """
+    pairs = [(k, metrics[k], v[place], metrics["examples"]) for k, v in figures_of(result, split).items()]
+    if split == "test" and place == 0:
+        for (name, what), groups in grouped(result).items():
+            rows = metrics[f"by_{what}"]
+            pairs += [(f"{what} {g} {name}", rows[g][name], v, rows[g]["examples"]) for g, v in groups.items()]
     found = []
-    for name, recorded in figures_of(result, split).items():
-        same = matches(name, metrics[name], recorded[place], metrics["examples"])
-        verdict = "the same" if same else "different"
-        values = (metrics[name],), (recorded[place],)
-        found.append(Compared(split, name, *values, metrics["examples"], None, verdict))
+    for name, value, recorded, examples in pairs:
+        verdict = "the same" if matches(name, value, recorded, examples) else "different"
+        found.append(Compared(split, name, (value,), (recorded,), examples, None, verdict))
     return tuple(found)
+
+
+def grouped(result):
+    """Returns what a `[result]` says of groups of the test part, of the first seed: (figure, what) -> group -> value.
+
+    A table `[result.accuracy_by_task]` holds the accuracy of each task.
+    """
+    tables = {tuple(k.split("_by_")): v for k, v in result.items() if isinstance(v, dict) and "_by_" in k}
+    return {key: table for key, table in tables.items() if len(key) == 2}
 
 
 def figures_of(result, split):

@@ -18,7 +18,7 @@ from zoo.data.feed import feed, plain_errors, steps_per_epoch
 from zoo.errors import IntegrityError, MissingDependency, NonFiniteLoss, StoreError, invalid
 from zoo.files import write_atomic
 from zoo.machine import hardware, versions
-from zoo.measuring import ResetStates, measure
+from zoo.measuring import ResetStates, measure, measure_groups
 from zoo.progress import Progress, console, say
 from zoo.runs import BEST, LAST, Run
 from zoo.tasks import derived, sentence, task_of
@@ -34,7 +34,7 @@ class Session:
         self.command = None
         self.history, self.best, self.seconds = [], None, 0.0
         self._callbacks = None
-        self.status, self.metrics = "running", {}
+        self.status, self.metrics, self.by_group = "running", {}, {}
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
         spec = model.zoo_spec.but(labels=dataset.labels, preprocessing=dataset.preprocessing)
         model.zoo_spec = self.spec = spec
@@ -79,6 +79,7 @@ class Session:
             "seconds": round(self.seconds, 3),
             "best_epoch": self.best["epoch"] if self.best else None,
             "metrics": self.metrics,
+            **({"by_group": self.by_group} if self.by_group else {}),
             "history": self.history,
         }
 
@@ -159,6 +160,8 @@ class Session:
         for name in ("validation", "test"):
             split = getattr(self.dataset, name)
             self.metrics[name] = measure(self.model, split, batch_size, self.dataset.labels)
+            if split.groups:
+                self.by_group[name] = measure_groups(self.model, split, batch_size, self.dataset.labels)
         self.status = "finished"
         self.write(picture=True)
         test = self.metrics["test"]

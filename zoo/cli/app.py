@@ -575,9 +575,9 @@ def evaluate(
     elif attack is not None:
         attacking.attacked(found, seconds, split, data)
     else:
-        from zoo.tasks import sentence
+        from zoo.cli import results
 
-        screen.line(f"{split} {sentence(found)}, on {found['examples']:,} examples of {data}")
+        results.evaluated(found, split, data)
 
 
 @app.command()

@@ -7,7 +7,7 @@ from zoo.errors import invalid
 from zoo.hub import manifest
 from zoo.runs import Run
 from zoo.spec import jsonable
-from zoo.tasks import sentence
+from zoo.tasks import figures, sentence
 
 
 def run(folder, as_json):
@@ -40,6 +40,19 @@ def run(folder, as_json):
             ("command", record["command"]),
         ],
     )
+
+
+def evaluated(found, split, data):
+    """Prints what `zoo.evaluate` measured, and a table for each grouping of the examples."""
+    groups = {name: rows for name, rows in found.items() if isinstance(rows, dict)}
+    metrics = {name: value for name, value in found.items() if name not in groups}
+    screen.line(f"{split} {sentence(metrics)}, on {found['examples']:,} examples of {data}")
+    for name, rows in groups.items():
+        said = {group: [*figures(row), ("examples", f"{row['examples']:,}")] for group, row in rows.items()}
+        titles = [title for title, _ in next(iter(said.values()))]
+        screen.line()
+        columns = Column(name.removeprefix("by_")), *(Column(title, right=True) for title in titles)
+        screen.table(columns, [(group, *(text for _, text in row)) for group, row in said.items()])
 
 
 def _prediction(found):

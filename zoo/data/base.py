@@ -27,9 +27,11 @@ class Split(abc.ABC):
     Attributes:
         labels: the same; class numbers are int32 (n,).
         ordered: whether training keeps the order of the examples, which then follow one another.
+        groups: None, or what the examples are of, which results are told by: dict, such as {"task": array (n,)}.
     """
 
     ordered = False
+    groups = None
 
     def __init__(self, labels):
         self.labels = _targets(labels)

@@ -14,7 +14,7 @@ import re
 import numpy as np
 
 from zoo.data import preprocessing
-from zoo.data.base import TreeSplit
+from zoo.data.base import TreeSplit, taken
 from zoo.errors import DataError, invalid, unknown, worded
 
 FORMS = ("words", "sentences")
@@ -165,22 +165,29 @@ class Passages(TreeSplit):
         declared: the declaration.
         rows: indices of the examples that belong to this split; all by default.
         story: `sentences` in the declared form, where they have been brought to it already.
+        groups: as `Split.groups`, of all examples.
     """
 
-    def __init__(self, sentences, question, answers, declared, rows=None, story=None):
-        self._sentences = sentences
+    def __init__(self, sentences, question, answers, declared, rows=None, story=None, groups=None):
+        self._sentences, self._groups = sentences, groups and {k: np.asarray(v) for k, v in groups.items()}
         story = arranged(declared, sentences) if story is None else story
         super().__init__({"story": story, "question": question}, np.asarray(answers), rows, declared)
 
+    @property
+    def groups(self):
+        return self._groups and taken(self._groups, self._rows)
+
     def subset(self, indices):
         rows = self._rows[np.asarray(indices, np.int64)]
-        return Passages(self._sentences, self._x["question"], self._y, self._declared, rows, self._x["story"])
+        whole = self._sentences, self._x["question"], self._y, self._declared
+        return Passages(*whole, rows, self._x["story"], self._groups)
 
     def read_as(self, declared):
         ours = self._declared
         if any(ours[key] != declared.get(key) for key in ("kind", "vocab_size", "question_length")):
             return super().read_as(declared)
-        return Passages(self._sentences, self._x["question"], self._y, declared, self._rows)
+        whole = self._sentences, self._x["question"], self._y, declared
+        return Passages(*whole, self._rows, groups=self._groups)
 
 
 def arguments_of(declared, num_classes):

@@ -126,10 +126,14 @@ def qa_memn2n(
     in_story = word_weights(story, embed_dim, position_encoding)
     in_question = word_weights(question, embed_dim, position_encoding)
 
+    memories = {}  # by their tables: with adjacent tying what one hop reads out is what the next matches against
+
     def remembered(word_table, time_table):
         """The story as memories, (B, N, d)."""
-        vectors = sentence_vectors(word_table(story), in_story)
-        return vectors + time_table(age) if time_table else vectors
+        if word_table not in memories:
+            vectors = sentence_vectors(word_table(story), in_story)
+            memories[word_table] = vectors + time_table(age) if time_table else vectors
+        return memories[word_table]
 
     asked = words[0][0] if tying == "adjacent" else table(vocab_size, embed_dim, name="words_question")
     u = sentence_vectors(asked(question), in_question)  # (B, d)

@@ -1,4 +1,4 @@
-"""bAbI: twenty toy tasks of questions about short stories, each of which tests one kind of reasoning.
+"""bAbI: twenty toy tasks of questions about short stories, each of which tests one kind of reasoning, or all at once.
 
 Read from the folder `ZOO_DATA` (the official `tasks_1-20_v1-2.tar.gz`, or `babi_en-10k.tar.gz`, its folder `en-10k`
 alone), from the cache, or from the authors. A question's story is every sentence told before it. An answer of several
@@ -7,16 +7,18 @@ words ("football,apple", "n,w") is one class, as in the literature.
 The test part is the official one; a tenth of the training stories, with all their questions, is held out for
 validation, because the questions about one story share its sentences. Words are counted on the rest. In the vocabulary
 the answers come first, in the order of the labels, which `qa_memn2n` relies on; answers are the same lower-case words
-as in the text.
+as in the text. With `task="all"` the tasks share one vocabulary and one set of answers, each has its own held-out
+stories, and its questions are a group of every part, so that results are told by task too.
 """
 
 import re
 import tarfile
+import warnings
 import zlib
 
 from zoo.cache import Remote, locate
 from zoo.data.catalog import dataset
-from zoo.errors import DataError, invalid, worded
+from zoo.errors import DataError, DataWarning, invalid, worded
 
 REMOTE = Remote(
     file="tasks_1-20_v1-2.tar.gz",
@@ -30,6 +32,9 @@ SOURCE = (
     "tasks, 2015, https://arxiv.org/abs/1502.05698. Creative Commons Attribution 3.0."
 )
 FOLDERS = {"10k": "en-10k", "1k": "en"}  # training questions of each task -> folder
+TASKS = range(1, 21)
+PARTS = ("train", "test")  # that the archive has files of
+ALL = "all"
 HELD_OUT = 0.1
 _MEMBER = re.compile(r"(?:^|.*/)(en|en-10k)/qa(\d+)_[\w-]+_(train|test)\.txt$")
 
@@ -37,17 +42,17 @@ _MEMBER = re.compile(r"(?:^|.*/)(en|en-10k)/qa(\d+)_[\w-]+_(train|test)\.txt$")
 @dataset("babi", task="question_answering")
 def babi(
     *,
-    task: int = 1,
+    task: int | str = 1,
     size: str = "10k",
     supporting_only: bool = False,
     story_words: int = 128,
     story_sentences: int = 50,
     like: dict | None = None,
 ):
-    """One of the twenty bAbI tasks: questions about short stories, answered by one of a few words.
+    """One of the twenty bAbI tasks, or all: questions about short stories, answered by one of a few words.
 
     Args:
-        task: its number, 1 to 20.
+        task: its number, 1 to 20, or "all" that the archive holds; of those it lacks a `DataWarning` tells.
         size: training questions, "10k" or "1k".
         supporting_only: whether a story is cut down to the sentences that the answer follows from.
         story_words: words of a story that are kept, the latest, for models that read the story as one text.
@@ -61,20 +66,32 @@ def babi(
     from zoo.data import passages, preprocessing
     from zoo.data.base import Dataset
 
-    if not 1 <= task <= 20:
-        raise invalid("`task` must be 1 to 20", task)
+    if task != ALL and task not in TASKS:
+        raise invalid("`task` must be 1 to 20, or 'all'", task)
     if size not in FOLDERS:
         raise invalid("`size` must be '10k' or '1k'", size)
-    for name, value in (("story_words", story_words), ("story_sentences", story_sentences)):
+    limits = {"story_words": story_words, "story_sentences": story_sentences}
+    for name, value in limits.items():
         if not 1 <= value <= 10_000:
             raise invalid(f"`{name}` must be 1 to 10,000", value)
     text = like["declared"] if like else preprocessing.text_declaration(1, 3)
-    parts = {part: _examples(*lines, text, supporting_only) for part, lines in _lines(task, size).items()}
+    limits = [like["declared"][name] if like else value for name, value in limits.items()]
+    parts, rows, tasks = {"train": [], "test": []}, {"train": [], "validation": []}, {"train": [], "test": []}
+    for number, files in _lines(task, size).items():
+        for part, lines in files.items():
+            found = _examples(*lines, text, supporting_only)
+            if part == "train":
+                for name, chosen in _rows([story for story, *_ in found]).items():
+                    rows[name] += [len(parts[part]) + i for i in chosen]
+            parts[part] += found
+            tasks[part] += [number] * len(found)
     labels = tuple(sorted({answer for examples in parts.values() for *_, answer in examples}))
-    rows = _rows([number for number, *_ in parts["train"]])
     assets = like["assets"] if like else {preprocessing.VOCABULARY: _vocabulary(parts["train"], rows["train"], labels)}
     ids = preprocessing.word_ids(text, assets)
-    sentences = {part: passages.sentence_ids([e[1] for e in examples], ids) for part, examples in parts.items()}
+    sentences = {
+        part: passages.sentence_ids([_read(story, *limits) for _, story, *_ in examples], ids)
+        for part, examples in parts.items()
+    }
     if like:
         declared = text
     else:
@@ -91,19 +108,30 @@ def babi(
     for part, examples in parts.items():
         questions = passages.question_ids(declared, [question for _, _, question, _ in examples], ids)
         answers = [labels.index(answer) for *_, answer in examples]
-        splits[part] = passages.Passages(sentences[part], questions, answers, declared)
+        groups = {"task": tasks[part]} if task == ALL else None
+        splits[part] = passages.Passages(sentences[part], questions, answers, declared, groups=groups)
     return Dataset(
-        name=f"babi{task}" if size == "10k" else f"babi{task}_{size}",
+        name=f"babi{'_all' if task == ALL else task}" + ("" if size == "10k" else f"_{size}"),
         task="question_answering",
         labels=labels,
         preprocessing=declared,
         train=splits["train"].subset(rows["train"]),
         validation=splits["train"].subset(rows["validation"]),
         test=splits["test"],
-        source=f"{SOURCE} Task {task}, {size} training questions.",
+        source=f"{SOURCE} Task {', '.join(map(str, sorted(set(tasks['train']))))}, {size} training questions.",
         assets=assets,
         arguments_given=passages.arguments_of(declared, len(labels)),
     )
+
+
+def _read(story, story_words, story_sentences):
+    """Returns the sentences that a model reads in either form: the latest so many, and those of so many words."""
+    start = max(0, len(story) - story_sentences)
+    words = sum(map(len, story[start:]))
+    while start and words < story_words:
+        start -= 1
+        words += len(story[start])
+    return story[start:]
 
 
 def _rows(stories):
@@ -133,26 +161,35 @@ def _vocabulary(examples, rows, labels):
 
 
 def _lines(task, size):
-    """Returns `(name, lines)` of the training and the test file of a task, by part."""
+    """Returns `(name, lines)` of the training and the test file of a task, or of each: number -> part -> such."""
     names = (REMOTE.file, LARGE_ONLY) if size == "10k" else (REMOTE.file,)
-    path = locate(names, REMOTE, "bAbI")
-    found = {}
+    path, wanted = locate(names, REMOTE, "bAbI"), TASKS if task == ALL else (task,)
+    found = {number: {} for number in wanted}
     try:
         with tarfile.open(path, "r|gz") as archive:
             for member in archive:
                 at = _MEMBER.match(member.name)
-                if member.isfile() and at and at[1] == FOLDERS[size] and int(at[2]) == task:
-                    found[at[3]] = member.name, archive.extractfile(member).read().decode("utf-8").splitlines()
+                if member.isfile() and at and at[1] == FOLDERS[size] and int(at[2]) in found:
+                    lines = archive.extractfile(member).read().decode("utf-8").splitlines()
+                    found[int(at[2])][at[3]] = member.name, lines
     except (OSError, EOFError, tarfile.TarError, zlib.error, UnicodeDecodeError) as error:
         works = "Delete it to get it anew."
         raise DataError(worded(f"{path} is not a whole bAbI archive ({error})", works=works)) from error
-    for part in ("train", "test"):
-        if part not in found:
-            works = "Choose another task."
-            if path.name != REMOTE.file:
-                works = f"Choose another task, or put {REMOTE.file} from {REMOTE.url} beside it, which has them all."
-            raise DataError(worded(f"{path.name} lacks the {part} file of task {task}", works=works))
-    return {part: found[part] for part in ("train", "test")}
+    lacking = {number: next((p for p in PARTS if p not in files), None) for number, files in found.items()}
+    missing = [number for number, part in lacking.items() if part]
+    if not missing:
+        return found
+    works = "Choose another task." if task != ALL else "Choose another size."
+    if path.name != REMOTE.file:
+        works = f"{works[:-1]}, or put {REMOTE.file} from {REMOTE.url} beside it, which has them all."
+    if task != ALL:
+        raise DataError(worded(f"{path.name} lacks the {lacking[task]} file of task {task}", works=works))
+    if len(missing) == len(found):
+        raise DataError(worded(f"{path.name} lacks every task", works=works))
+    files = ", ".join(f"{number} ({lacking[number]})" for number in missing)
+    words = f"{path.name} lacks a file of {len(missing)} tasks: {files}; the other {len(found) - len(missing)} are read"
+    warnings.warn(words, DataWarning, stacklevel=4)
+    return {number: files for number, files in found.items() if number not in missing}
 
 
 def _examples(name, lines, declared, supporting_only):
