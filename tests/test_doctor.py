@@ -312,16 +312,38 @@ def test_the_command_refuses_in_words(words, message, capsys):
 # In processes
 
 
-@pytest.mark.parametrize("model", ["softmax", "lstm", "wide_deep", "multihead_tabular", "wgan", "lstm_lm", "skipgram"])
-def test_random_batches_fit_every_kind_of_model(model):
-    from zoo.recipes import recipe
+def _timing(model, data=None, recipe="plain"):
+    """Returns the arm of the worker that trains so, on this backend."""
     from zoo.timing import Arm as Timing
     from zoo.timing import Bench
 
-    bench = Bench.__new__(Bench)
-    bench.wanted, bench.dataset, bench.chosen = {"model": model, "arguments": {}, "folder": "."}, None, recipe("plain")
-    wanted = {"batch_size": 4, "jit": None, "deterministic": True, "steps_per_execution": 1}
-    assert Timing(bench, wanted).run(2) > 0
+    wanted = {"model": model, "data": data, "recipe": recipe, "arguments": {}, "data_options": {}}
+    switches = {"batch_size": 4, "jit": None, "deterministic": True, "steps_per_execution": 1}
+    return Timing(Bench(wanted), switches)
+
+
+@pytest.mark.parametrize("model", ["softmax", "lstm", "wide_deep", "multihead_tabular", "wgan", "lstm_lm", "skipgram"])
+def test_random_batches_fit_every_kind_of_model(model):
+    assert _timing(model).run(2) > 0
+
+
+@pytest.mark.parametrize("recipe", ["early_stopping+snapshot+swa", "lr_finder", "class_balance", "flip_crop+mixup"])
+def test_recipes_that_act_between_steps_are_timed_too(recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert _timing("softmax", "digits", recipe).warmed_up() > 0
+    assert not [path for path in tmp_path.iterdir() if path.name != "zoo-cache"]
+
+
+def test_data_that_is_not_here_is_not_downloaded(monkeypatch):
+    from zoo import cache
+    from zoo.timing import Bench
+
+    monkeypatch.delenv("ZOO_DATA", raising=False)
+    monkeypatch.setattr(cache, "download", lambda *_: pytest.fail("downloaded"))
+    wanted = {"model": "softmax", "data": "mnist", "recipe": "plain", "arguments": {}, "data_options": {}}
+    bench = Bench(wanted)
+    assert bench.dataset is None
+    assert bench.notes[0].startswith("Random batches in place of mnist, which cannot be read: MNIST is not on this")
 
 
 def test_doctor_measures_a_model_on_its_data_and_one_backend(tmp_path):

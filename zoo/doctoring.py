@@ -86,8 +86,8 @@ def doctor(
     ]
     if not arms:
         raise invalid("PyTorch runs one step an execution", steps_per_execution, "Try another backend, or 1.")
-    with _showing(len(arms) * (1 + rounds), quiet) as step, tempfile.TemporaryDirectory() as folder:
-        found, notes = _measured(arms, opening | {"folder": folder}, rounds, seconds, step)
+    with _showing(len(arms) * (1 + rounds), quiet) as step:
+        found, notes = _measured(arms, opening, rounds, seconds, step)
     return judged(found, notes, opening, command)
 
 

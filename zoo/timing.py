@@ -51,8 +51,7 @@ class Bench:
     """What all arms of one backend share: recipe and data.
 
     Args:
-        wanted: dict of "model", "data" (or None), "recipe" and "arguments", "data_options" as for `zoo.train`, and
-            "folder", a scratch folder.
+        wanted: dict of "model", "data" (or None), "recipe", "arguments" and "data_options", as for `zoo.train`.
     """
 
     def __init__(self, wanted):
@@ -85,7 +84,7 @@ class Arm:
         from zoo.settings import policy, settings_of
 
         chosen, given = bench.chosen, bench.wanted["arguments"]
-        self.executed, self.folder, self.rounds = wanted["steps_per_execution"], bench.wanted["folder"], 0
+        self.executed, self.rounds = wanted["steps_per_execution"], 0
         switches = wanted["jit"], wanted["deterministic"]
         self.settings = settings_of(chosen, 1, wanted["batch_size"], 0, "best", None, *switches)
         self.batch_size = self.settings["batch_size"]
@@ -112,8 +111,7 @@ class Arm:
         in_epoch = steps_per_epoch(self.split, self.batch_size, drop_remainder=True)
         order = {"seed": self.rounds, "epochs": -(-total // in_epoch) + 1, "drop_remainder": True}
         self.rounds += 1
-        for callback in self.model.recipe_callbacks():
-            callback.folder, callback.say = self.folder, lambda text: None
+        self.model.recipe_callbacks().clear()  # they act between steps, at ends of epochs that never come here
         with policy(self.settings), plain_errors():
             batches = feed(self.split, self.batch_size, augment=plan.augment, balance=plan.balance, **order)
             self.model.stop_training = False
