@@ -11,6 +11,7 @@ as in the text. With `task="all"` the tasks share one vocabulary and one set of 
 stories, and its questions are a group of every part, so that results are told by task too.
 """
 
+import functools
 import re
 import tarfile
 import warnings
@@ -200,6 +201,7 @@ def _examples(name, lines, declared, supporting_only):
     """
     from zoo.data.preprocessing import tokens
 
+    words = functools.cache(lambda text: tokens(text, declared))  # the same sentences come again and again
     examples, told, story = [], {}, -1
     for at, line in enumerate(lines, start=1):
         number, _, content = line.partition(" ")
@@ -209,11 +211,11 @@ def _examples(name, lines, declared, supporting_only):
         if number == "1":
             told, story = {}, story + 1
         if len(fields) == 1:
-            told[number] = tokens(content, declared)
+            told[number] = words(content)
             continue
         question, answer, supports = fields
         kept = [s for n, s in told.items() if n in supports.split()] if supporting_only else list(told.values())
-        examples.append((story, kept, tokens(question, declared), answer.strip().lower()))
+        examples.append((story, kept, words(question), answer.strip().lower()))
     if not examples:
         raise DataError(worded(f"{name} holds no question"))
     return examples
