@@ -1,6 +1,7 @@
 """Judging generators by a classifier: the figures against NumPy, and generators of which we know what they are."""
 
 import json
+import shlex
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ from zoo.data import load, preprocessing
 from zoo.errors import DataError, InvalidArgument, UnknownName
 from zoo.generating import drawn, generate_images
 from zoo.judging_picture import COLUMNS, Extremes, save_extremes
+from zoo.recipes import list_recipes
 from zoo.sample_quality import Moments, Tally, entropy, frechet_distance
 from zoo.spec import Spec, attach, spec_of
 
@@ -314,3 +316,24 @@ def test_the_command_refuses_before_keras_is_imported():
     assert done.stdout.split()[1] == "False"
     assert done.stdout.split()[0] != "0"
     assert "draws no images to judge" in done.stderr
+
+
+# What is recorded
+
+
+JUDGED = [row for row in list_recipes() if "judged" in row.result and "weights" in row.result]
+
+
+@pytest.mark.data
+@pytest.mark.slow
+@pytest.mark.parametrize("row", JUDGED, ids=lambda row: row.name)
+def test_recorded_judgements_hold(row, zoo_data, capsys):
+    """The command in the recipe gives the figures in the recipe, but for what other backends round otherwise."""
+    program, *words = shlex.split(row.result["judged"])
+    assert program == "zoo"
+    assert main([*words, "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)["made"]
+    for name in ("confident_share", "inception_score", "frechet_distance", "entropy"):
+        (recorded,) = row.result[name]
+        assert made[name] == pytest.approx(recorded, rel=5e-3), name
+    assert made["classes_present"] == row.result["classes_present"][0]
