@@ -133,14 +133,16 @@ def _row(row, found, several):
     cells = [arm.backend, xla, arm.batch_size or "-", *steps]
     if row.error:
         return [*cells, "failed", "-", "-", "-", row.error]
-    role = "fastest" if row is found.winner else "default" if row is found.default else _verdict(row)
+    role = "default" if row is found.default else _verdict(row)
+    role = f"{role}, fastest" if row is found.winner else role
     quartiles, interval = f"{_rate(row.low_quartile)} to {_rate(row.high_quartile)}", f"{row.low:.2f} to {row.high:.2f}"
     return [*cells, _rate(row.median), quartiles, f"{row.ratio:.2f}", "-" if row is found.default else interval, role]
 
 
 def _verdict(row):
+    """Says how a row stands to the default."""
     return "slower" if row.high < 1 else "faster" if row.low > 1 else "within noise"
 
 
 def _rate(value):
-    return screen.count(float(f"{value:.3g}")) if value >= 10 else f"{value:.3g}"
+    return screen.count(int(float(f"{value:.3g}"))) if value >= 100 else f"{value:.3g}"
