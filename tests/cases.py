@@ -144,7 +144,7 @@ CASES = [
     Case("highway_conv_thin", HIGHWAY_CONV | {"num_classes": 1}, (10, 10, 1), (1,), 701, 38_986),
     Case("convnet", CONVNET, (9, 8, 2), (3,), 1_093, 3_274_634),
     Case("convnet", CONVNET | {"norm": "batch", "num_classes": 1}, (9, 8, 2), (1,), 1_107, id="convnet_batch"),
-    Case("convnet_small", CONVNET, (9, 8, 2), (3,), 813, 166_406),
+    Case("convnet_small", CONVNET, (9, 8, 2), (3,), 805, 166_406),
     Case("lstm_lm_small", LM, (6,), (6, 20), 9_460, 4_651_600),
     Case("lstm_lm_medium", LM | TIED, (6,), (6, 20), 5_184, 19_775_200),
     Case("lstm_lm_large", LM | {"num_layers": 1, "drop_rate": 0.05}, (6,), (6, 20), 4_756, 66_022_000),
