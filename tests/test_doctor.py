@@ -13,7 +13,7 @@ import pytest
 import zoo
 from zoo import doctoring, speed
 from zoo.cli import main
-from zoo.errors import InvalidArgument, MissingDependency, UnknownName, ZooError
+from zoo.errors import DataError, InvalidArgument, MissingDependency, UnknownName, ZooError
 from zoo.speeds import Arm, Speeds, Timed, timed
 
 TINY = """
@@ -216,6 +216,8 @@ class _Pretended:
 
     def ask(self, request):
         kind = "open" if "model" in request else "turn" if "steps" in request else "arm"
+        if self.failed:
+            return {"error": self.failed}
         if self.broken.get(self.backend) == kind:
             return {"error": f"{self.backend} fell over"}
         seconds = {"tensorflow": 0.2, "torch": 0.1, "jax": 0.4}[self.backend]
@@ -344,6 +346,8 @@ def test_data_that_is_not_here_is_not_downloaded(monkeypatch):
     bench = Bench(wanted)
     assert bench.dataset is None
     assert bench.notes[0].startswith("Random batches in place of mnist, which cannot be read: MNIST is not on this")
+    with pytest.raises(DataError, match="no such file or folder"):
+        Bench(wanted | {"data": "./photos"})
 
 
 def test_doctor_measures_a_model_on_its_data_and_one_backend(tmp_path):
@@ -359,11 +363,18 @@ def test_doctor_measures_a_model_on_its_data_and_one_backend(tmp_path):
 
 
 def test_a_worker_that_dies_says_so(monkeypatch):
-    monkeypatch.setenv("PYTHONSTARTUP", "")
     monkeypatch.setattr(doctoring.sys, "executable", "/bin/false")
     with doctoring._Worker("tensorflow") as worker:
         answer = worker.ask({"model": "softmax"})
     assert "ended by itself (status 1)" in answer["error"]
+
+
+def test_a_worker_that_does_not_answer_is_given_up_and_ended(monkeypatch):
+    monkeypatch.setattr(doctoring, "PATIENCE", 0.05)
+    with doctoring._Worker("tensorflow") as worker:
+        assert "no answer within 0.05 seconds" in worker.ask({"model": "softmax"})["error"]
+        assert "no answer" in worker.ask({"arm": 0, "steps": 2})["error"]
+    assert worker._process.poll() is not None
 
 
 def test_the_environment_is_reported_without_secrets(monkeypatch, capsys, tmp_path):

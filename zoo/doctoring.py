@@ -44,8 +44,8 @@ def doctor(
 
     Args:
         model: a model's name; by default that of the recipe, and without a recipe nothing is measured.
-        data, data_options: as for `zoo.train`, by default the recipe's. Data that is not on this machine, or None, is
-            replaced by random batches of the model's shapes, never downloaded.
+        data, data_options: as for `zoo.train`, by default the recipe's. A named data set that is not on this machine,
+            or None, is replaced by random batches of the model's shapes, never downloaded.
         recipe: as for `zoo.train`.
         backends: names; by default all that are installed.
         batch_sizes: to try besides the recipe's own (else 32). Another size is another training, not only a faster.
@@ -62,6 +62,7 @@ def doctor(
     Raises:
         UnknownName: there is no such model, recipe, data set, argument or backend.
         InvalidArgument: a number is out of range, or the recipe cannot be used with this model and data.
+        DataError: the data is a path and cannot be read.
         MissingDependency: a backend is not installed.
         ZooError: no backend could train; the message says why for each.
     """
@@ -159,7 +160,7 @@ def _measured(arms, opening, rounds, seconds, step):
             if arm.batch_size is not None and arm.batch_size == own.get(arm.backend):  # the recipe's own: measured
                 del found[arm]
                 continue
-            answer = {"error": worker.failed} if worker.failed else worker.ask({"arm": number, **arm.request()})
+            answer = worker.ask({"arm": number, **arm.request()})
             if "error" in answer:
                 found[arm][2] = answer["error"]
             else:
@@ -214,6 +215,8 @@ class _Worker:
 
     def ask(self, request):
         """Returns the answer to a request, a dict; of a worker that died or does not answer, with an "error"."""
+        if self.failed:  # a late answer would be taken for that of another question
+            return {"error": self.failed}
         try:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()

@@ -7,6 +7,7 @@ because the parent is done or gone, it ends: there is nothing to save.
 import json
 import os
 import queue
+import re
 import sys
 import threading
 import time
@@ -52,6 +53,9 @@ class Bench:
 
     Args:
         wanted: dict of "model", "data" (or None), "recipe", "arguments" and "data_options", as for `zoo.train`.
+
+    Raises:
+        DataError: the data is a path and cannot be read. Of a name that is not on this machine, `notes` say so.
     """
 
     def __init__(self, wanted):
@@ -69,6 +73,8 @@ class Bench:
                 with nothing_downloaded():
                     self.dataset = load(wanted["data"], **wanted["data_options"])
             except DataError as error:
+                if not re.fullmatch(r"\w+", wanted["data"]):  # a path that cannot be read is a mistake
+                    raise
                 self.notes = [f"Random batches in place of {wanted['data']}, which cannot be read: {error}"]
 
 
