@@ -1,7 +1,9 @@
 """Attacks on finished models: restarts against NumPy, the unit of pixels, and what `zoo evaluate --attack` says."""
 
+import dataclasses
 import itertools
 import json
+import shlex
 
 import keras
 import numpy as np
@@ -15,6 +17,7 @@ from zoo.cli import main
 from zoo.data.base import ArraySplit
 from zoo.data.preprocessing import image_declaration
 from zoo.errors import DataError, InvalidArgument, UnknownName
+from zoo.recipes import list_recipes
 from zoo.robustness import Pgd, Pixels, attack_of, check_model, robust
 from zoo.spec import Spec, attach
 
@@ -245,3 +248,26 @@ def test_mistakes_are_told_before_keras_is_needed(run, capsys, monkeypatch):
         assert message in capsys.readouterr().err
     with pytest.raises(InvalidArgument, match="`limit` must be a positive whole number"):
         zoo.evaluate(run, "digits", limit=0)
+
+
+# What is recorded
+
+ATTACKED = [row for row in list_recipes() if "attacked" in row.result and "weights" in row.result]
+
+
+@pytest.mark.data
+@pytest.mark.slow
+@pytest.mark.parametrize("row", ATTACKED, ids=lambda row: row.name)
+def test_shipped_weights_withstand_what_they_are_recorded_to(row, zoo_data):
+    """The first restart of the recorded attack: whoever withstands all of them withstands it too."""
+    program, command, ref, data, *words = shlex.split(row.result["attacked"])
+    given = dict(zip(words[::2], words[1::2], strict=True))
+    assert (program, command, ref) == ("zoo", "evaluate", row.result["weights"])
+    limit, text = int(given["--limit"]), given["--attack"]
+    once = dataclasses.replace(attack_of(text), restarts=1)
+    found = zoo.evaluate(ref, data, limit=limit, batch_size=int(given["--batch-size"]), attack=once, quiet=True)
+    (recorded,) = row.result["robust_accuracy"]
+    assert found["examples"] == row.result["attacked_examples"] == limit
+    # Other backends start from other points.
+    assert recorded - 0.002 <= found["robust_accuracy"] < recorded + 0.05
+    assert found["largest_change"] == pytest.approx(once.epsilon, abs=1e-6)
