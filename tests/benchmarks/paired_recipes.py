@@ -48,7 +48,7 @@ def main():
         print(f"{name}: {', '.join(f'{v:.2%}' for v in row)}")
     each = ", ".join(f"{100 * d:+.2f}" for d in found.each)
     ends = f"{100 * found.low:+.2f} to {100 * found.high:+.2f}"
-    print(f"difference {100 * found.mean:+.2f} points ({each}), 95% interval {ends}, two-sided p {found.p:.3f}: {said}")
+    print(f"difference {100 * found.mean:+.2f} points ({each}), 95% interval {ends}, two-sided p {found.p:.2g}: {said}")
 
 
 if __name__ == "__main__":
