@@ -188,7 +188,7 @@ def _lines(task, size):
     if len(missing) == len(found):
         raise DataError(worded(f"{path.name} lacks every task", works=works))
     files = ", ".join(f"{number} ({lacking[number]})" for number in missing)
-    words = f"{path.name} lacks a file of {len(missing)} tasks: {files}; the other {len(found) - len(missing)} are read"
+    words = f"{path.name} lacks a file of task {files}; the other {len(found) - len(missing)} are read"
     warnings.warn(words, DataWarning, stacklevel=4)
     return {number: files for number, files in found.items() if number not in missing}
 
