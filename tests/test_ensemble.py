@@ -2,7 +2,9 @@
 
 import itertools
 import json
+import tomllib
 import warnings
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -17,6 +19,7 @@ import zoo
 from zoo import data, pooling
 from zoo.cli import main
 from zoo.errors import DataError, InvalidArgument
+from zoo.reproducing import shipped_recipes
 
 
 def members(seed=0, count=4, n=300, classes=3):
@@ -318,3 +321,21 @@ def test_the_command_prints_tables_or_json_and_writes_report_and_picture(runs, t
     assert report == json.loads((tmp_path / "out" / "ensemble.json").read_text())
     assert main(["ensemble", "random_forst", "random_forest", "--data", str(path)]) != 0
     assert "Did you mean 'random_forest'?" in capsys.readouterr().err
+
+
+# The recorded one
+
+
+def test_the_recorded_ensemble_of_mnist_is_above_its_best_member_and_of_the_weights_that_come_with_zoo():
+    """`tests/benchmarks/ensemble_mnist.py` prints the record; `zoo reproduce --check` holds the networks to theirs."""
+    effects = Path(zoo.__file__).parent.parent / "docs" / "effects"
+    record = tomllib.loads((effects / "ensemble_mnist.toml").read_text("utf-8"))
+    accuracy = {row["recipe"]: row["test_accuracy"] for row in record["rows"]}
+    shipped = {
+        r.result["weights"]: r.result for r in shipped_recipes() if r.result["fingerprint"] == record["fingerprint"]
+    }
+    members = {name: value for name, value in accuracy.items() if not name.startswith("ensemble")}
+    assert {"nin.mnist", "highway_conv_thin.mnist", "softmax.mnist", "random_forest"} == members.keys()
+    for name in members.keys() - {"random_forest"}:
+        assert members[name] == round(shipped[name]["test_accuracy"][0], 4)
+    assert accuracy["ensemble, weights validation"] > max(members.values())
