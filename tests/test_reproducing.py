@@ -113,6 +113,13 @@ def test_differences_from_the_record_are_named():
     assert recorded.differences(row, same) == []
     other = {k: v for k, v in same.items() if k != "numpy"} | {"keras": "3.99", "backend": "jax"}
     assert [text.split(" ")[0] for text in recorded.differences(row, other)] == ["backend", "keras", "numpy"]
+    del other["tensorflow"]  # of a backend that is not in use, nobody asks the version
+    assert [text.split(" ")[0] for text in recorded.differences(row, other)] == ["backend", "keras", "numpy"]
+
+
+def test_learning_curves_are_no_figures_to_compare():
+    curves = {"val_accuracy_by_epoch": [0.9], "accuracy_by_epoch": [0.9], "test_accuracy": [0.9]}
+    assert recorded.not_compared(curves | {"robust_accuracy": [0.8]}) == ["robust_accuracy"]
 
 
 # Training again

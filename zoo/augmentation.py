@@ -1,7 +1,8 @@
 """Augmentation: what a recipe's data stage does to training batches, in tf.data, whatever the backend that trains.
 
 An augment function is `(x, y, seeds) -> (x, y)` on a batch of TensorFlow tensors, with `seeds` a stateless seed, int32
-(2,), so that the same seed, epoch and batch give the same result in every run. It may carry attributes:
+(2,), so that the same seed, epoch and batch give the same result in every run. It is traced as it stands, without
+AutoGraph: an `if` on a tensor raises, `tf.where` and `tf.cond` choose. It may carry attributes:
 
     order: PIXELS, COVERS or MIXES; functions run in that order, whatever their tricks are called. An example is
         moved first, then parts of it are covered, and last two are mixed: a crop after cutmix would cut away part of
@@ -115,6 +116,7 @@ def augmented(functions, x, y, batch_size, options):
         if steps != tf.data.INFINITE_CARDINALITY:
             options["steps_per_epoch"] = steps
 
+    @tf.autograph.experimental.do_not_convert  # rewriting the operations of randaugment alone would take 2 s
     def augment(number, batch):
         x, y, *weights = batch
         seeds = [tf.cast(tf.stack([seed + i, number]), "int32") for i in range(len(functions))]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from zoo.errors import invalid
 from zoo.recipes import list_recipes, recipe_row
+from zoo.speed import PACKAGES
 from zoo.tasks import figure
 
 HIGHER, LOWER = ("accuracy", "exact_match"), ("loss", "mae", "rmse", "perplexity")
@@ -194,7 +195,7 @@ def figures_of(result, split):
 
 def not_compared(result):
     """Returns the names of recorded figures that a training does not measure by itself, such as analogies."""
-    lists = [k for k, v in result.items() if isinstance(v, list)]
+    lists = [k for k, v in result.items() if isinstance(v, list) and not k.endswith("_by_epoch")]  # those are curves
     return [k for k in lists if not k.startswith(("test_", "validation_"))]
 
 
@@ -234,7 +235,7 @@ def differences(row, versions):
     found = [
         f"{name} {versions.get(name, 'is not installed')}, recorded with {version}"
         for name, version in recorded.items()
-        if versions.get(name) != version
+        if versions.get(name) != version and (versions["backend"] == backend or name not in PACKAGES)
     ]
     if backend and versions["backend"] != backend:
         found.insert(0, f"backend {versions['backend']}, recorded on {backend}")

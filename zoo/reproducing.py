@@ -5,7 +5,6 @@ import dataclasses
 import shlex
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 
 from zoo.errors import DataError, RecipeWarning, invalid, worded
 from zoo.files import sha256_of

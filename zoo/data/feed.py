@@ -161,6 +161,7 @@ def _tf_dataset(batches, numbers, augment, full):
             _raised.append(error)
             raise
 
+    @tf.autograph.experimental.do_not_convert  # see `zoo.augmentation`
     def batch(number):
         types = [*(tf.as_dtype(leaf.dtype) for leaf in empty), tf.int32]
         *leaves, seeds = tf.numpy_function(make, [number], types, stateful=False)
