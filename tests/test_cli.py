@@ -165,7 +165,7 @@ def test_json_of_a_model_is_its_row(capsys):
     assert shown["paper"]["year"] == 2015
     assert shown["arguments"] == row.arguments
     assert "resnet20" in shown["variants"]
-    assert as_json(capsys, "info", "vit")["recipes"] == ["vit_digits"]
+    assert "vit_digits" in as_json(capsys, "info", "vit")["recipes"]
 
 
 @pytest.mark.parametrize(

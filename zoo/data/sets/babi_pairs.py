@@ -55,7 +55,7 @@ def _facts():
 
     facts, declared = {}, text_declaration(1, 3)
     for task in TASKS:
-        for lines in _lines(task, "10k").values():
+        for lines in _lines(task, "10k")[task].values():
             for _, story, question, answer in _examples(*lines, declared, supporting_only=True):
                 (sentence,) = story
                 facts.setdefault(" ".join(sentence), set()).add((" ".join(question), answer))
