@@ -134,16 +134,17 @@ def _unreachable(remote, path, title, reason):
 
 
 @contextlib.contextmanager
-def progress(title, total, quiet=False):
-    """Gives a function that advances a progress bar of `total` bytes by some; silent where nobody watches."""
+def progress(title, total, quiet=False, *, of_bytes=True):
+    """Gives a function that advances a bar of `total` bytes, or things, by some; silent where nobody watches."""
     if quiet or not sys.stderr.isatty():
         yield lambda amount: None
         return
+    from rich import progress as bars
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn()
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+    columns = bars.TextColumn("{task.description}"), bars.BarColumn()
+    columns += (bars.DownloadColumn(), bars.TransferSpeedColumn()) if of_bytes else (bars.MofNCompleteColumn(),)
+    with bars.Progress(*columns, bars.TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=total)
         yield lambda amount: bar.advance(task, amount)
 

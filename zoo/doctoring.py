@@ -8,17 +8,15 @@ import contextlib
 import json
 import os
 import queue
-import subprocess
 import sys
-import tempfile
 import threading
-from pathlib import Path
 
 from zoo import errors
 from zoo.errors import InvalidArgument, MissingDependency, invalid, unknown
 from zoo.registry import find_model
 from zoo.speed import PACKAGES, current_backend, installed
 from zoo.speeds import Arm, judged
+from zoo.workers import environment_of, process_of
 
 ROUNDS, SECONDS = 5, 2.0
 PATIENCE = 900  # seconds that a backend may take to answer: to import, build, read data and compile
@@ -189,22 +187,11 @@ class _Worker:
 
     def __init__(self, backend):
         self.backend, self.failed = backend, None
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - what libraries print; closed with the worker
-        path = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]
-        environment = os.environ | {
-            "KERAS_BACKEND": backend,
-            "PYTHONPATH": os.pathsep.join(filter(None, path)),
+        environment = environment_of(backend) | {
             "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # the backends share an accelerator while they are compared
             "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         }
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", "from zoo.timing import main; main()"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._said,
-            env=environment,
-            start_new_session=True,  # Ctrl-C is the parent's: it ends its workers
-        )
+        self._process = process_of("from zoo.timing import main; main()", environment)
         self._answers = queue.SimpleQueue()
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -228,8 +215,8 @@ class _Worker:
             return {"error": self.failed}
         if line:
             return json.loads(line)
-        self._said.seek(0)
-        said = self._said.read()[-2000:].decode(errors="replace").strip().splitlines()
+        self._process.said.seek(0)
+        said = self._process.said.read()[-2000:].decode(errors="replace").strip().splitlines()
         self.failed = f"its process ended by itself (status {self._process.wait()}): {said[-1] if said else '-'}"
         return {"error": self.failed}
 
@@ -239,7 +226,7 @@ class _Worker:
     def __exit__(self, *_):
         self._process.kill()  # it has nothing to save
         self._process.wait()
-        for pipe in (self._process.stdin, self._said):
+        for pipe in (self._process.stdin, self._process.said):
             with contextlib.suppress(OSError):
                 pipe.close()
 

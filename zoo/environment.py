@@ -20,8 +20,10 @@ SETTINGS += ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_XET", "OMP_NUM_THREADS", "CUDA_VI
 PATIENCE = 180  # seconds that a backend may take to start
 
 _PROBE = """
-import json, os, sys
+import json
 from zoo.machine import hardware
+from zoo.workers import answers_apart
+answers = answers_apart()
 print(json.dumps({"devices": hardware()["devices"]}), file=answers)
 """
 
@@ -127,13 +129,13 @@ def _backends():
 
 def _started(backend):
     """Returns `(accelerators, error)` of a backend that is imported in a process of its own."""
-    code = "import os, sys; answers = os.fdopen(os.dup(1), 'w'); os.dup2(2, 1)" + _PROBE
-    path = os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))))
+    from zoo.workers import environment_of
+
     options = {"capture_output": True, "text": True, "errors": "replace", "timeout": PATIENCE}
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-c", code],
-            env=os.environ | {"KERAS_BACKEND": backend, "PYTHONPATH": path},
+            [sys.executable, "-P", "-c", _PROBE],
+            env=environment_of(backend),
             stdin=subprocess.DEVNULL,
             **options,
         )

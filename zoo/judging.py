@@ -6,13 +6,13 @@ Every figure stands beside the same figure of real examples, which the classifie
 import contextlib
 import dataclasses
 import json
-import sys
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 
 from zoo.backbones import POOL, features
+from zoo.cache import progress
 from zoo.data import load_like, preprocessing
 from zoo.data import names as datasets
 from zoo.errors import DataError, UnknownName, invalid
@@ -131,7 +131,8 @@ def judge(
     made, real, beside, extremes = Tally(threshold), Tally(threshold), Tally(threshold), Extremes()
     parts = [(dataset.splits[name], tally) for name, tally in ((split, real), (BESIDE[split], beside))]
     beside_size = min(len(parts[1][0]), max(samples, len(parts[0][0])))
-    with _progress(samples + len(parts[0][0]) + beside_size, quiet) as advance:
+    total = samples + len(parts[0][0]) + beside_size
+    with progress("judging", total, quiet, of_bytes=False) as advance:
         for images in drawn(makes, samples, seed, batch_size):
             found = made.add(*answers(preprocessing.encode_pixels(declared, images)))
             extremes.add(images, *found)
@@ -261,18 +262,3 @@ def _notes(made, real, beside):
         counts = f"{beside.features.count:,} examples"
         found.append(f"The real data's own distance is that of {counts}; fewer make it larger.")
     return tuple(found)
-
-
-@contextlib.contextmanager
-def _progress(total, quiet):
-    """Gives a function that advances a bar by some images; silent where nobody watches."""
-    if quiet or not sys.stderr.isatty():
-        yield lambda count: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("judging", total=total)
-        yield lambda count: progress.advance(task, count)

@@ -205,20 +205,10 @@ def timed(arm, rates, base):
 
     Args:
         arm: the `Arm`.
-        rates, base: its examples per second and those of what it is compared with, one for each round.
+        rates, base: its examples per second and those of what it is compared with, one for each round, two at least.
     """
-    low, median, high = statistics.quantiles(rates, n=4, method="inclusive") if len(rates) > 1 else rates * 3
-    logs = [math.log(mine / theirs) for mine, theirs in zip(rates, base, strict=True)]
-    mean, half = statistics.fmean(logs), _half_interval(logs)
-    ratios = math.exp(mean), math.exp(mean - half), math.exp(mean + half)
-    return Timed(arm, rates, median, low, high, *ratios)
+    from zoo.paired import paired
 
-
-def _half_interval(values):
-    """Returns half the width of the 95% interval of a mean, Student's."""
-    from scipy.special import stdtrit
-
-    n = len(values)
-    if n < 2:
-        return math.inf
-    return float(stdtrit(n - 1, 0.975)) * statistics.stdev(values) / math.sqrt(n)
+    low, median, high = statistics.quantiles(rates, n=4, method="inclusive")
+    logs = paired([math.log(rate) for rate in rates], [math.log(rate) for rate in base])
+    return Timed(arm, rates, median, low, high, *map(math.exp, (logs.mean, logs.low, logs.high)))

@@ -14,12 +14,12 @@ import time
 import traceback
 
 from zoo.errors import DataError, ZooError
+from zoo.workers import answers_apart
 
 
 def main():
     """Answers requests until there are no more. Returns the exit status."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print must not mix with the answers
+    answers = answers_apart()
     requests = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
     bench = None

@@ -62,22 +62,12 @@ class Workers:
     """
 
     def __init__(self, count, threads):
-        self._environment = _environment(threads)
-        self._processes = [self._start() for _ in range(count)]
+        import keras
 
-    def _start(self):
-        said = tempfile.TemporaryFile()  # noqa: SIM115 - what libraries print; closed with the worker
-        command = [sys.executable, "-P", "-c", "import sys; from zoo.workers import main; sys.exit(main())"]
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=said,
-            env=self._environment,
-            start_new_session=True,  # Ctrl-C is the parent's: it tells its workers
-        )
-        process.said = said
-        return process
+        limits = {name: str(min(threads, _number(os.environ.get(name), threads))) for name in _THREADS}
+        self._environment = environment_of(keras.backend.backend()) | limits
+        code = "import sys; from zoo.workers import main; sys.exit(main())"
+        self._processes = [process_of(code, self._environment) for _ in range(count)]
 
     def run(self, tasks, done, started=lambda task: None):
         """Runs tasks, each in the first worker that is free.
@@ -123,18 +113,32 @@ class Workers:
             process.said.close()
 
 
-def _environment(threads):
-    """Returns the environment of a worker: this backend, this zoo, so many threads."""
-    import keras
-
-    limits = {name: str(min(threads, _number(os.environ.get(name), threads))) for name in _THREADS}
+def environment_of(backend):
+    """Returns the environment of a process with a backend and this zoo."""
     path = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]
-    return {
-        **os.environ,
-        **limits,
-        "KERAS_BACKEND": keras.backend.backend(),
-        "PYTHONPATH": os.pathsep.join(filter(None, path)),
-    }
+    return {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": os.pathsep.join(filter(None, path))}
+
+
+def process_of(code, environment):
+    """Starts a Python process that is asked and answers; its attribute `said` is the file of all else it prints."""
+    said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=said,
+        env=environment,
+        start_new_session=True,  # Ctrl-C is the parent's: it tells or ends its workers
+    )
+    process.said = said
+    return process
+
+
+def answers_apart():
+    """Returns a file for the answers of this process to its parent; what libraries print goes to standard error."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return answers
 
 
 def _number(text, default):
@@ -179,8 +183,7 @@ def _death(process):
 
 def main():
     """Answers tasks until there are no more. Returns the exit status."""
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print must not mix with the answers
+    answers = answers_apart()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
     tasks = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(tasks,), daemon=True).start()

@@ -13,13 +13,12 @@ import io
 import json
 import os
 import stat
-import sys
 import time
 import warnings
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from zoo.cache import cache_folder
+from zoo.cache import cache_folder, progress
 from zoo.data.images import UNREADABLE, in_mode, no_image, orientation, upright
 from zoo.errors import DataError, DataWarning, StoreError, worded
 from zoo.files import make_folder, write_atomic
@@ -125,12 +124,13 @@ def look_at(files, title, root=None):
     missing = [f for f in files if f not in found]
     if not missing:
         return [found[f] for f in files]
-    with warnings.catch_warnings(), _bar(title, len(missing)) as advance:
+    bar = progress(f"checking {title}", len(missing), len(missing) < 20, of_bytes=False)
+    with warnings.catch_warnings(), bar as advance:
         warnings.simplefilter("ignore")  # of damaged EXIF and large pictures; here, as it holds for every thread
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             for file, seen in zip(missing, pool.map(look, missing), strict=True):
                 found[file] = seen
-                advance()
+                advance(1)
     now = time.time_ns()
     settled = {
         f: [s, astuple(found[f])]
@@ -167,21 +167,6 @@ def _remembered(notes):
         return {file: (stamp, Look(tuple(size), *rest)) for file, (stamp, (size, *rest)) in rows}
     except (OSError, ValueError, TypeError, LookupError, AttributeError):
         return {}
-
-
-@contextlib.contextmanager
-def _bar(title, total):
-    """Gives a function that advances a progress bar by one file; silent where nobody watches."""
-    if not sys.stderr.isatty() or total < 20:
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(f"checking {title}", total=total)
-        yield lambda: progress.advance(task)
 
 
 def is_litter(name):

@@ -21,23 +21,11 @@ zoo.build  # noqa: B018 - imports Keras without its backend's start-up notices
 
 import keras  # noqa: E402
 import numpy as np  # noqa: E402
-from keras import layers  # noqa: E402
 
 from zoo.attacks import pgd  # noqa: E402
-from zoo.spec import Spec, attach  # noqa: E402
 
 EPSILON, STEP = 0.3, 0.01
 ATTACKED = "pgd(steps={steps}, epsilon={epsilon:.3g}, low=0.0, high=1.0)"
-
-
-def network():
-    """Returns image (B, 28, 28, 1) in [0, 1] -> logits (B, 10), 166,406 weights."""
-    image = x = keras.Input((28, 28, 1), name="image")
-    for i, filters in enumerate((16, 32), start=1):
-        x = layers.Conv2D(filters, 4, 2, "same", activation="relu", name=f"conv{i}")(x)
-    x = layers.Dense(100, activation="relu", name="dense")(layers.Flatten(name="flat")(x))
-    model = keras.Model(image, layers.Dense(10, name="logits")(x), name="small_convnet")
-    return attach(model, Spec("small_convnet", {}, "image_classification"))
 
 
 def phases(text, epochs, steps):
@@ -51,7 +39,7 @@ def phases(text, epochs, steps):
 def trained(text, arrays, options, seed):
     """Returns the network trained with a recipe, and the seconds that took."""
     keras.utils.set_random_seed(seed)
-    net, began = network(), time.perf_counter()
+    net, began = zoo.build("convnet_small"), time.perf_counter()
     for phase, (recipe, epochs) in enumerate(phases(text, options.epochs, options.steps)):
         shape = f"adam(learning_rate={options.rate})" + ("+cosine" if epochs > 1 else "")
         model = zoo.recipe(f"{shape}+{recipe}").compile(net)
