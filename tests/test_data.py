@@ -18,7 +18,7 @@ from PIL import Image
 
 import zoo.data
 from zoo import cache
-from zoo.data import base, catalog
+from zoo.data import base, catalog, preprocessing
 from zoo.data.sets import cifar10, imdb, mnist
 from zoo.errors import Conflict, DataError, IntegrityError, InvalidArgument, StoreError, UnknownName
 
@@ -825,3 +825,55 @@ def test_load_like_brings_pixels_to_the_range_and_statistics_of_the_model():
     with pytest.raises(DataError, match=r"shape \(8, 8, 1\) and the model takes \(28, 28, 1\)"):
         zoo.data.load_like("digits", {**declared, "image_shape": [28, 28, 1]})
     assert zoo.data.load_like("digits", digits.preprocessing).fingerprint == digits.fingerprint
+
+
+def test_load_like_resizes_the_images_of_an_array_as_image_files_are_resized():
+    declared = preprocessing.image_declaration((12, 16, 3), mean=[0.5] * 3, std=[0.25] * 3)
+    read = zoo.data.load_like("digits", declared, resize="bilinear")
+    assert read.preprocessing == {**declared, "resize": "bilinear"}
+    assert read.arguments == {"image_shape": (12, 16, 3), "num_classes": 10}
+    raw, (x, y) = zoo.data.load("digits").test.arrays(), read.test.arrays()
+    assert y.tolist() == raw[1].tolist()
+    for index in (0, 17):
+        picture = Image.fromarray(np.rint(raw[0][index, ..., 0] * 255).astype(np.uint8))
+        resized = np.asarray(picture.convert("RGB").resize((16, 12), Image.Resampling.BILINEAR)) / 255
+        np.testing.assert_allclose(x[index], (resized - 0.5) / 0.25, atol=1e-5)
+    assert read.test.subset([5, 3]).batch([1])[0].tolist() == x[[3]].tolist()
+    again = zoo.data.load_like("digits", read.preprocessing)  # what a model so trained declares
+    assert again.fingerprint == read.fingerprint
+    assert read.fingerprint != zoo.data.load_like("digits", declared, resize="nearest").fingerprint
+    assert read.read_as(zoo.data.load("digits").preprocessing).test.arrays()[0].tolist() == raw[0].tolist()
+    with pytest.raises(DataError, match="resize=bilinear"):
+        zoo.data.load_like("digits", declared)
+    with pytest.raises(UnknownName, match="Did you mean 'bilinear'"):
+        zoo.data.load_like("digits", declared, resize="bilinar")
+    numbers = zoo.data.from_arrays(images().astype(np.float32) - 128, labels())
+    with pytest.raises(DataError, match="cannot be resized"):
+        numbers.read_as({**declared, "maximum": None, "resize": "bilinear"})
+
+
+def test_train_share_keeps_a_share_of_each_class_and_leaves_the_other_parts_whole():
+    whole, part = zoo.data.load("digits"), zoo.data.load("digits", train_share=0.1)
+    counts = [np.bincount(d.train.labels, minlength=10) for d in (whole, part)]
+    assert counts[1].sum() == round(0.1 * counts[0].sum())
+    assert np.abs(counts[1] - 0.1 * counts[0]).max() <= 1
+    for name in ("validation", "test"):
+        assert part.splits[name].arrays()[0].tolist() == whole.splits[name].arrays()[0].tolist()
+    known = {image.tobytes() for image in whole.train.arrays()[0]}
+    assert all(image.tobytes() in known for image in part.train.arrays()[0])
+    assert part.fingerprint == zoo.data.load("digits", train_share=0.1).fingerprint != whole.fingerprint
+    assert zoo.data.load("digits", train_share=1).fingerprint == whole.fingerprint
+    assert len(zoo.data.load("clothes", train_share=0.05).train) == 210
+    assert len(zoo.data.load(whole, train_share=0.5).train) == round(0.5 * len(whole.train))
+
+
+@pytest.mark.parametrize("share", [0, -0.1, 1.5, float("nan"), "0.1", True, 0.001])
+def test_an_impossible_train_share_is_refused(share):
+    with pytest.raises(DataError, match="train_share"):
+        zoo.data.load("digits", train_share=share)
+
+
+def test_running_text_cannot_be_thinned_out(tmp_path):
+    (tmp_path / "a.txt").write_text("the quick brown fox jumps over the lazy dog . " * 200, "utf-8")
+    with pytest.raises(DataError, match="follow one another"):
+        zoo.data.load(tmp_path / "a.txt", train_share=0.5)

@@ -65,9 +65,9 @@ def data(source, options):
     """
     if re.fullmatch(r"\w+", source):
         from zoo.arguments import checked
-        from zoo.data.catalog import find
+        from zoo.data.catalog import OF_ALL, find
 
-        checked(f"data set {source!r}", find(source), options)
+        checked(f"data set {source!r}", find(source), {k: v for k, v in options.items() if k not in OF_ALL})
 
 
 def recipe(text):

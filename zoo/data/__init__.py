@@ -12,7 +12,7 @@ from pathlib import Path
 
 from zoo.arguments import checked
 from zoo.data.catalog import DatasetRow, dataset, find, rows
-from zoo.errors import DataError, InvalidArgument, invalid, worded
+from zoo.errors import DataError, InvalidArgument, invalid, unknown, worded
 
 __all__ = ["DatasetRow", "dataset", "from_arrays", "load", "load_like", "names"]
 
@@ -26,7 +26,7 @@ def names():
     return list(rows().values())
 
 
-def load(source, **options):
+def load(source, *, train_share=None, **options):
     """Loads a data set and checks it.
 
     Args:
@@ -35,6 +35,8 @@ def load(source, **options):
             `first` and `second` name their columns, or a `.txt` file of running text. A path is told from a name by a
             slash, a leading dot or tilde, a known ending, or by being a `pathlib.Path`. A `Dataset` is returned as it
             is.
+        train_share: of any data set, the share of its training examples that is kept, each class in proportion; the
+            same ones each time. The other parts stay whole. None keeps all.
         **options: of the data set, named; see `names()` and the functions in `zoo.data.folders` and `zoo.data.files`.
 
     Returns:
@@ -44,6 +46,11 @@ def load(source, **options):
         UnknownName: no data set or option has this name; the message gives the nearest.
         DataError: the data cannot be read or cannot be what the task needs.
     """
+    if train_share is not None:
+        from zoo.data.base import kept
+
+        whole = load(source, **options)
+        return whole.but(train=kept(whole.train, train_share))
     if not isinstance(source, (str, os.PathLike)):
         from zoo.data.base import Dataset
 
@@ -65,7 +72,7 @@ def load_like(source, declared, assets=None, **options):
         source: as for `load`.
         declared: the model's preprocessing; None leaves the choice to the data set.
         assets: file name -> bytes, the files that the model's preprocessing needs.
-        **options: as for `load`.
+        **options: as for `load`; `resize` ("bilinear", ...) also brings images of a named data set to the model's size.
 
     Returns:
         A `zoo.data.base.Dataset` whose preprocessing is `declared`, but for a `resize` asked for in `options`.
@@ -82,6 +89,12 @@ def load_like(source, declared, assets=None, **options):
             options["like"] = {"declared": declared, "assets": dict(assets or {})}
             if folder:  # whose reader does as the model does, or is told to resize what the model does not
                 return load(source, **options)
+    if kind == "image" and "resize" in options:
+        from zoo.data.images import RESIZES
+
+        if options["resize"] not in RESIZES:
+            raise unknown("resize method", options["resize"], RESIZES)
+        declared = {**declared, "resize": options.pop("resize")}
     dataset = load(source, **options)
     if not declared or (dataset.preprocessing == declared and dataset.assets == (assets or {})):
         return dataset

@@ -118,14 +118,26 @@ class ArraySplit(Split):
 
     def read_as(self, declared):
         shape = tuple(declared["image_shape"])
-        if self._x.shape[1:] != shape:
+        resized = self._x.shape[1:] != shape
+        if resized and declared.get("resize") is None:
             wrong = f"the images have shape {self._x.shape[1:]} and the model takes {shape}"
-            raise DataError(worded(wrong, works="Resize them first, or give a folder of image files."))
+            works = 'Pass the data option resize="bilinear" (--data-option resize=bilinear), or resize them first.'
+            raise DataError(worded(wrong, works=works))
         ours, theirs = self._declared["maximum"], declared["maximum"]
         if (ours is None) != (theirs is None):
             works = "Give pixels in the range that the model was trained on."
             wrong = "the range of the pixels is not that of the model"
             raise DataError(worded(wrong, received=(ours, theirs), works=works))
+        if resized:
+            if ours is None or self._x.shape[-1] not in (1, 3, 4):
+                works = "Give grey or coloured pixels of a declared range, or resize them first."
+                wrong = "these images cannot be resized to what the model takes"
+                raise DataError(
+                    worded(wrong, received=f"shape {self._x.shape[1:]}, pixels of 0 to {ours}", works=works)
+                )
+            from zoo.data.resizing import ResizedSplit
+
+            return ResizedSplit(self._x, self._all_labels, ours, declared, self._rows)
         factor = 1.0 if ours is None else theirs / ours
         return ArraySplit(self._x, self._all_labels, {**declared, "scale": declared["scale"] * factor}, self._rows)
 
@@ -356,6 +368,36 @@ def held_out(labels, amount, seed=0):
     held = [random.permutation(np.flatnonzero(labels == c))[:share] for c, share in zip(present, shares, strict=True)]
     held = np.sort(np.concatenate(held))
     return np.setdiff1d(np.arange(len(labels)), held, assume_unique=True), held
+
+
+def kept(split, share, seed=0):
+    """Returns a split of some of the examples, drawn once: of classes each in proportion, of other targets at random.
+
+    Args:
+        split: `Split`.
+        share: of the examples, above 0 and at most 1.
+        seed: of the choice; the same on every machine and NumPy version.
+
+    Raises:
+        DataError: the share is impossible, leaves a class without an example, or the examples follow one another.
+    """
+    works = "Give a share above 0 and at most 1, such as 0.1."
+    if isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 < share <= 1:
+        raise invalid("`train_share` must be the share of the training examples to keep", share, works, error=DataError)
+    if split.ordered:
+        wrong = "`train_share` cannot leave out examples that follow one another, as running text does"
+        raise invalid(wrong, share, "Give a shorter text.", error=DataError)
+    count = round(len(split) * share)
+    if count == len(split):
+        return split
+    classes = not isinstance(split.labels, dict) and split.labels.ndim == 1 and split.labels.dtype.kind == "i"
+    if not count or (classes and count < len(np.unique(split.labels))):
+        raise invalid(
+            f"`train_share` leaves {count:,} of {len(split):,} training examples", share, works, error=DataError
+        )
+    if classes:
+        return split.subset(held_out(split.labels, len(split) - count, seed)[0])
+    return split.subset(np.sort(np.random.RandomState(seed).permutation(len(split))[:count]))
 
 
 def completed(splits, validation_share, test_share, seed):

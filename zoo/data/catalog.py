@@ -8,6 +8,8 @@ from pathlib import Path
 from zoo.errors import Conflict, unknown
 from zoo.tasks import TASKS
 
+OF_ALL = ("train_share", "resize")  # options that `zoo.data.load` or `load_like` takes for every data set
+
 
 @dataclass(frozen=True)
 class DatasetRow:
