@@ -8,6 +8,7 @@ import re
 import struct
 import tarfile
 from collections import Counter
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -356,6 +357,40 @@ def test_every_question_of_google_is_read(zoo_data):
     assert sum(s.asked for s in sections[:-1] if s.name.startswith("gram")) == 10_675
 
 
+@needs_gensim
+@pytest.mark.parametrize("name", ["wordsim353.tsv", "simlex999.txt"])
+def test_similarity_equals_gensim_on_its_own_files(name):
+    from gensim.models import KeyedVectors
+    from gensim.test.utils import datapath
+
+    path = Path(datapath(name))
+    known = sorted({w for line in path.read_text("utf-8").splitlines() if line[0] != "#" for w in line.split()[:2]})
+    known = known[::3] + known[1::3]  # a third of the words is missing
+    vectors = np.random.default_rng(0).standard_normal((len(known), 5)).astype(np.float32)
+    theirs = KeyedVectors(5)
+    theirs.add_vectors(known, vectors)
+    _, (wanted, _), missing = theirs.evaluate_word_pairs(path, case_insensitive=False)
+    found = zoo.similarity(WordVectors(known, vectors), path)
+    assert found.spearman == pytest.approx(wanted, abs=1e-6)
+    assert found.skipped / (found.pairs + found.skipped) == pytest.approx(missing / 100)
+
+
+def test_similarity_ranks_cosines_against_scores(royal, tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("word1,word2,score,said\nking,queen,9,x\nMan,king,7,y\nman,bread,1,z\nking,salt,5,w\n", "utf-8")
+    found = zoo.similarity(royal, path)
+    assert (found.spearman, found.pairs, found.skipped) == (1.0, 3, 1)
+    path.write_text("# judged\nking queen 1\nman king 7\nman\tbread\t9\n", "utf-8")
+    assert zoo.similarity(royal, path).spearman == -1.0
+    for text, message in (("king queen 1\nman king\n", "line 2: a pair"), ("king queen nan\n", "line 1: the score")):
+        path.write_text(text, "utf-8")
+        with pytest.raises(DataError, match=message):
+            zoo.similarity(royal, path)
+    path.write_text("king salt 3\nking queen 4\n", "utf-8")
+    with pytest.raises(DataError, match="fewer than two of the 2 pairs"):
+        zoo.similarity(royal, path)
+
+
 def test_unknown_word_gives_the_nearest_spelling(royal):
     with pytest.raises(UnknownName, match=r"'princes'.*Did you mean 'princess'"):
         zoo.nearest(royal, "princes")
@@ -453,6 +488,9 @@ def test_the_commands(pushed, tmp_path, capsys):
     (tmp_path / "questions.txt").write_text(": family\nman king woman queen\nman king woman sister\n", "utf-8")
     assert main(["analogies", pushed, str(tmp_path / "questions.txt")]) == 0
     assert re.search(r"total +100\.0% +1 +1 +1\n", capsys.readouterr().out)
+    (tmp_path / "pairs.txt").write_text("king queen 9\nman king 7\nman bread 1\nman salt 2\n", "utf-8")
+    assert main(["similarity", pushed, str(tmp_path / "pairs.txt")]) == 0
+    assert re.search(r"pairs.txt +1\.000 +3 +1\n", capsys.readouterr().out)
     assert main(["export-word2vec", pushed, str(tmp_path / "v.bin"), "--binary"]) == 0
     assert capsys.readouterr().out.startswith("7 words of 4 numbers in ")
     assert (tmp_path / "v.bin").read_bytes().startswith(b"7 4\nman ")

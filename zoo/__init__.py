@@ -50,6 +50,7 @@ _PUBLIC = {
     "nearest": "zoo.embeddings",
     "analogy": "zoo.embeddings",
     "analogies": "zoo.embeddings",
+    "similarity": "zoo.embeddings",
     "export_word2vec": "zoo.embeddings",
     "push": "zoo.hub",
     "pull": "zoo.hub.fetching",

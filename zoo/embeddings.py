@@ -1,13 +1,16 @@
-"""Word vectors of a trained model: nearest words, analogies, and files that other word2vec programs read.
+"""Word vectors of a trained model: nearest words, analogies, agreement with people, and files that others read.
 
     vectors = zoo.word_vectors("runs/skipgram.imdb_words")
     zoo.nearest(vectors, "film")
     zoo.analogy(vectors, "man", "king", "woman")
+    zoo.similarity(vectors, "wordsim353.tsv")
     zoo.export_word2vec(vectors, "vectors.txt")
 
 Every function takes such vectors or whatever leads to a model: a `keras.Model`, a reference, a `Run` or its folder.
 """
 
+import math
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -95,6 +98,21 @@ class Section:
     def accuracy(self):
         """The share of right answers among those asked; NaN where none could be asked."""
         return self.right / self.asked if self.asked else float("nan")
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How word vectors agree with people on how alike pairs of words are.
+
+    Attributes:
+        spearman: rank correlation of cosines and scores, -1 to 1, equal values having their mean rank.
+        pairs: that were compared.
+        skipped: the others, of which a word is not in the vocabulary.
+    """
+
+    spearman: float
+    pairs: int
+    skipped: int
 
 
 def word_vectors(model, *, layer=None):
@@ -235,12 +253,8 @@ def _right(directions, rows):
 
 def _questions(path):
     """Returns (section, list of questions) pairs; questions before any section belong to one without a name."""
-    try:
-        lines = Path(path).expanduser().read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(worded(f"the analogy questions in {path} cannot be read ({error})")) from error
     sections = [("", [])]
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(_lines(path, "analogy questions"), start=1):
         words = line.split()
         if line.startswith(":"):
             sections.append((line[1:].strip(), []))
@@ -249,6 +263,64 @@ def _questions(path):
         elif words:
             raise DataError(worded(f"{path}, line {number}: a question has four words", received=line[:60]))
     return [section for section in sections if section[1]]
+
+
+def similarity(model, path, *, most_frequent=None):
+    """Compares the cosines of pairs of words with what people said, such as WordSim-353 or SimLex-999.
+
+    Args:
+        model: as for `word_vectors`.
+        path: text file of lines "word word score", parted by tabs, commas or blanks; lines that start with "#" and a
+            first line without a score are titles, columns after the third are left alone.
+        most_frequent: only so many of the most frequent words count as in the vocabulary; None for all.
+
+    Returns:
+        `Agreement`. Words are looked up as they are written, or else in small letters.
+
+    Raises:
+        DataError: the file is missing, a line has no score, or fewer than two pairs are in the vocabulary.
+    """
+    from scipy.stats import spearmanr
+
+    vectors = word_vectors(model)
+    limit = len(vectors) if most_frequent is None else most_frequent
+    pairs = _scored_pairs(path)
+    rows = [[vectors.ids.get(w, vectors.ids.get(w.lower(), limit)) for w in words] for words, _ in pairs]
+    known = [i for i, row in enumerate(rows) if max(row) < limit]
+    if len(known) < 2:
+        works = f"Its words must be among the {limit:,} of the vocabulary."
+        raise DataError(worded(f"fewer than two of the {len(pairs):,} pairs of {path} can be compared", works=works))
+    first, second = vectors.directions[np.array(rows)[known].T]
+    found = spearmanr(np.sum(first * second, axis=1), [pairs[i][1] for i in known]).statistic
+    return Agreement(float(found), len(known), len(pairs) - len(known))
+
+
+def _scored_pairs(path):
+    """Returns ((word, word), score) of every line of a file of judged pairs."""
+    found = []
+    for number, line in enumerate(_lines(path, "pairs of words"), start=1):
+        cells = [cell for cell in re.split(r"[\t,; ]+", line.strip()) if cell]
+        if not cells or line.startswith("#"):
+            continue
+        try:
+            score = float(cells[2])
+        except (IndexError, ValueError):
+            if number == 1:
+                continue  # titles of columns
+            wrong = f"{path}, line {number}: a pair is two words and a score"
+            raise DataError(worded(wrong, received=line[:60])) from None
+        if not math.isfinite(score):
+            raise DataError(worded(f"{path}, line {number}: the score is no number", received=line[:60]))
+        found.append((cells[:2], score))
+    return found
+
+
+def _lines(path, what):
+    """Returns the lines of a text file of questions or pairs."""
+    try:
+        return Path(path).expanduser().read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(worded(f"the {what} in {path} cannot be read ({error})")) from error
 
 
 def export_word2vec(model, path, *, binary=False):

@@ -1,5 +1,6 @@
 """The commands: options in, one call of the API, its result out."""
 
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -846,6 +847,28 @@ def analogies(
     numbers = [screen.Column(title, right=True) for title in ("accuracy", "right", "asked", "skipped")]
     rows = [(s.name, f"{s.accuracy:.1%}" if s.asked else "-", s.right, s.asked, s.skipped) for s in sections]
     screen.table((screen.Column("section"), *numbers), rows, note="Skipped: a word is not in the vocabulary.")
+
+
+@app.command()
+def similarity(
+    ref: options.Reference,
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Lines of two words and a score: WordSim-353.")],
+    most_frequent: Annotated[
+        int | None, typer.Option(metavar="N", min=2, help="Only the N most frequent words.", show_default="all words")
+    ] = None,
+    as_json: options.AsJson = False,
+):
+    """Measure whether word vectors find alike what people do."""
+    import zoo
+
+    vectors = zoo.word_vectors(ref)
+    found = [(path.name, zoo.similarity(vectors, path, most_frequent=most_frequent)) for path in paths]
+    if as_json:
+        screen.as_json([{"file": name} | dataclasses.asdict(agreement) for name, agreement in found])
+        return
+    columns = [screen.Column("file"), *(screen.Column(title, right=True) for title in ("Spearman", "pairs", "skipped"))]
+    rows = [(name, f"{a.spearman:.3f}", a.pairs, a.skipped) for name, a in found]
+    screen.table(columns, rows, note="Skipped: a word is not in the vocabulary.")
 
 
 @app.command()
