@@ -162,6 +162,49 @@ def test_the_command_says_what_came_of_it(tiny, tmp_path, capsys):
     assert found["figures"][0]["verdict"] == "better"
 
 
+TUNED = """
+summary = "Softmax regression of MNIST, tuned on half of the digits"
+model = "softmax"
+start = "zoo://softmax.mnist"
+data = "digits"
+data_options = { resize = "bilinear", train_share = 0.5 }
+tricks = "adam(learning_rate=0.01)"
+epochs = 2
+batch_size = 64
+seeds = [0]
+"""
+
+
+def test_a_recipe_that_starts_from_pretrained_weights_is_tuned_and_reproduced(tmp_path, capsys):
+    path = tmp_path / "tuned.toml"
+    path.write_text(TUNED, "utf-8")
+    assert main(["train", "--recipe", str(path)]) == 2
+    assert "this recipe fine-tunes a pretrained model. Received: 'zoo://softmax.mnist'" in capsys.readouterr().err
+    assert main(["finetune", "--recipe", str(path), "--out", str(tmp_path / "a"), "--quiet"]) == 0
+    run = zoo.Run(tmp_path / "a")
+    assert run.spec.parent["ref"].startswith("zoo://softmax.mnist")
+    assert run.spec.arguments["image_shape"] == [28, 28, 1]
+    assert run.record["data"]["sizes"]["train"] == 629
+
+    result = f"""
+[result]
+data = "digits"
+fingerprint = "{run.record["data"]["fingerprint"]}"
+test_accuracy = [{run.metrics["test"]["accuracy"]}]
+sha256 = "{hashlib.sha256((run.folder / "best.safetensors").read_bytes()).hexdigest()}"
+"""
+    path.write_text(TUNED + result, "utf-8")
+    found = zoo.reproduce(path, out=tmp_path / "b", quiet=True)
+    assert found.verdict == "reproduced"
+    assert found.notes == ("The weights of seed 0 are the recorded ones, bit for bit.",)
+    assert zoo.Run(found.places[0]).spec.parent == run.spec.parent
+    path.write_text(TUNED + result.replace("sha256:", "sha256:0"), "utf-8")
+    with pytest.raises(DataError, match="not what recipe 'tuned' was recorded on"):
+        zoo.reproduce(path, out=tmp_path / "c", quiet=True)
+    assert main(["finetune", "--recipe", "finetune_head"]) == 2
+    assert "`zoo finetune` needs a pretrained model and data" in capsys.readouterr().err
+
+
 def test_other_data_is_refused_before_any_training(tiny, tmp_path):
     path = tiny([0.9, 0.9], fingerprint="sha256:" + "0" * 64)
     with pytest.raises(DataError, match=r"not what recipe 'tiny' was recorded on.*--other-data"):

@@ -25,6 +25,7 @@ _SETTINGS = {
     "arguments": dict,
     "data": str,
     "data_options": dict,
+    "start": str,  # the checkpoint that is fine-tuned, a reference or variant.tag
     "epochs": int,
     "batch_size": int,
     "speed": dict,  # of a machine, and no part of the result; see `zoo.speed`
@@ -204,6 +205,7 @@ def recipe(text):
     """
     if isinstance(text, Recipe):
         return text
+    text = str(text) if isinstance(text, Path) else text
     if not isinstance(text, str) or not text.strip():
         raise invalid("a recipe must be a text such as 'focal(gamma=2)+warmup'", text)
     if text.endswith(".toml"):

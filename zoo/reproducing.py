@@ -104,7 +104,13 @@ def reproduce(recipe, *, seeds=None, check=False, out=None, resume=True, other_d
     model, data = row.settings["model"], row.settings["data"]
     if "data_options" in row.settings:
         options["data_options"] = row.settings["data_options"]
-    notes = _same_data(row, _fingerprint(model, data, chosen, wanted[0], options, arguments), other_data)
+    start = row.settings.get("start")
+    if start is None:
+        found = _fingerprint(model, data, chosen, wanted[0], options, arguments)
+    else:
+        found = _fingerprint_read_by(start, data, options)
+    notes = _same_data(row, found, other_data)
+    from zoo.finetuning import finetune
     from zoo.training import train
 
     runs = []
@@ -113,7 +119,10 @@ def reproduce(recipe, *, seeds=None, check=False, out=None, resume=True, other_d
         going_on = resume and (place / RUN).is_file()
         settings = {"recipe": recipe, "seed": seed, "out": place, "resume": going_on, "quiet": quiet, **options}
         with _how_to_go_on(recipe, wanted, out, other_data):
-            runs.append(train(model, data, **settings, **arguments))
+            if start is None:
+                runs.append(train(model, data, **settings, **arguments))
+            else:
+                runs.append(finetune(start, data, **settings))
     notes += _same_weights(row, wanted, runs) + _left_out(row)
     figures = trained(row.result, [run.metrics["test"] for run in runs])
     return _result(row, "training", figures, wanted, [str(run.folder) for run in runs], notes)
@@ -141,6 +150,17 @@ def _fingerprint(model, data, chosen, seed, options, arguments):
         warnings.simplefilter("ignore", RecipeWarning)
         _, dataset = prepared(model, data, chosen, settings, options.get("data_options"), arguments)
     return dataset.fingerprint
+
+
+def _fingerprint_read_by(start, data, options):
+    """Returns the fingerprint of the data that fine-tuning a checkpoint would read."""
+    from zoo.data import load_like
+    from zoo.hub import resolve_weights
+    from zoo.inference import for_model
+
+    found = resolve_weights(None, start)
+    dataset = load_like(data, found.spec.preprocessing, found.assets(), **options.get("data_options", {}))
+    return for_model(dataset, found.spec).fingerprint
 
 
 def _same_data(row, found, other_data):

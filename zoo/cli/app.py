@@ -228,14 +228,7 @@ def plot(
 @app.command()
 def train(
     model: options.ModelOfRecipe = None,
-    data: Annotated[
-        str | None,
-        typer.Argument(
-            help="Name of a data set, or a path (zoo datasets).",
-            autocompletion=options.datasets,
-            show_default="the recipe's",
-        ),
-    ] = None,
+    data: options.DataOfRecipe = None,
     recipe: options.RecipeText = None,
     epochs: options.Epochs = None,
     batch_size: options.BatchSize = None,
@@ -299,6 +292,9 @@ def _completed(model, data, arguments, data_options, said):
 
     recipes = Recipe((), said)
     if model is None:
+        if recipes.setting("start") is not None:
+            works = "Write `zoo finetune --recipe NAME`, or `zoo train MODEL DATA --recipe NAME` to train from scratch."
+            raise invalid("this recipe fine-tunes a pretrained model", recipes.setting("start"), works)
         model = recipes.setting("model")
         arguments = {**recipes.setting("arguments", default={}), **arguments}
     if data is None:
@@ -416,8 +412,8 @@ def find_lr(
 
 @app.command()
 def finetune(
-    ref: options.Reference,
-    data: options.Data,
+    ref: options.ReferenceOfRecipe = None,
+    data: options.DataOfRecipe = None,
     recipe: options.RecipeText = None,
     freeze: Annotated[
         bool, typer.Option("--freeze", help="Train the new head only: recipe finetune_head, if none is given.")
@@ -446,7 +442,8 @@ def finetune(
     """Train a pretrained model on other data.
 
     The head is new where the classes are, everything else is kept. Recipes made for this: finetune_full (the
-    default), finetune_head, finetune_llrd, finetune_lora, linear_probe.
+    default), finetune_head, finetune_llrd, finetune_lora, linear_probe. `zoo finetune --recipe NAME` alone takes
+    both from a named recipe that has them.
     """
     from zoo.cli import finetuning
 

@@ -20,16 +20,34 @@ def image_size(text):
     return int(found[1]) if found[2] is None else (int(found[1]), int(found[2]))
 
 
+def _completed(ref, data, data_options, said):
+    """Returns reference, data and its options, filled in from the settings of the named recipes where not given."""
+    from zoo.recipes import Recipe
+
+    recipes = Recipe((), said)
+    ref = recipes.setting("start", ref)
+    if data is None:
+        data = recipes.setting("data")
+        data_options = {**recipes.setting("data_options", default={}), **data_options}
+    missing = [name for name, value in (("a pretrained model", ref), ("data", data)) if value is None]
+    if missing:
+        works = "Write `zoo finetune REF DATA`, or `zoo finetune --recipe NAME` with a recipe that has both."
+        raise invalid(f"`zoo finetune` needs {' and '.join(missing)}", works=works)
+    return ref, data, data_options
+
+
 def finetune(start, ref, data, *, recipe, size, data_options, dry_run, quiet, **options):
     """Checks the names, fine-tunes, and prints what a dry run would do.
 
     Args:
         start: function that imports zoo with Keras and returns it.
         size: the text of `--image-size`, or None.
-        ref, data, recipe, data_options, dry_run, quiet, **options: of `zoo.finetune`.
+        ref, data, recipe, data_options, dry_run, quiet, **options: of `zoo.finetune`; where ref or data is None, the
+            recipe's.
     """
     pixels = image_size(size)
-    names.recipe(recipe)
+    _, said = names.recipe(recipe)
+    ref, data, data_options = _completed(ref, data, data_options, said)
     names.data(data, data_options)
     names.reference(ref)
     named = {"recipe": recipe, "image_size": pixels, "data_options": data_options, "dry_run": dry_run, "quiet": quiet}

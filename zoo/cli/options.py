@@ -34,6 +34,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Reference = Annotated[
     str, typer.Argument(metavar="REF", help="[hf://]owner/name[@revision], a folder, a run folder, or variant.tag.")
 ]
+ReferenceOfRecipe = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="REF",
+        help="[hf://]owner/name[@revision], a folder, a run folder, or variant.tag.",
+        show_default="the recipe's",
+    ),
+]
 Model = Annotated[str, typer.Argument(help="Name of a model (zoo list).", autocompletion=models)]
 ModelOfRecipe = Annotated[
     str | None,
@@ -49,6 +57,12 @@ def _set(of):
 Settings, SettingsOfModel = _set("the model"), _set("--model")
 DataGiven = Annotated[str, typer.Option("--data", "-d", help="Name of a data set, or a path.", autocompletion=datasets)]
 Data = Annotated[str, typer.Argument(help="Name of a data set, or a path (zoo datasets).", autocompletion=datasets)]
+DataOfRecipe = Annotated[
+    str | None,
+    typer.Argument(
+        help="Name of a data set, or a path (zoo datasets).", autocompletion=datasets, show_default="the recipe's"
+    ),
+]
 DataOption = Annotated[
     list[str] | None,
     typer.Option("--data-option", metavar="NAME=VALUE", help="Option of the data set; repeatable.", show_default=False),
