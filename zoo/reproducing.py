@@ -234,7 +234,7 @@ def _checked(row, other_data):
 def _result(row, kind, figures, seeds, places, notes):
     here = hardware()
     devices = f", {', '.join(here['devices'])}" if here["devices"] else ", no accelerator"
-    words = f"{here['cores']} cores of {here['processor']}{devices}"
+    words = f"{here['cores']} core{'s' * (here['cores'] != 1)} of {here['processor']}{devices}"
     differs = tuple(differences(row, versions()))
     machines = row.hardware or "not said", words
     return Reproduction(row.name, kind, figures, differs, *machines, tuple(seeds), tuple(places), tuple(notes))

@@ -129,7 +129,7 @@ class Speeds:
             "examples_per_second": {name: float(f"{row.median:.3g}") for name, row in plain.items()},
             **self._jit(plain),
             "device": device(),
-            "hardware": f"{cores()} cores of {processor()}{limited}",
+            "hardware": f"{cores()} core{'s' * (cores() != 1)} of {processor()}{limited}",
             "versions": ", ".join(f"{name} {version}" for name, version in installed().items()),
             "command": shlex.join(["zoo", "doctor", *self.command[2:]]),
         }
