@@ -24,6 +24,8 @@ def test_listing_filters_by_pattern_and_task():
     assert [r.name for r in zoo.list_recipes("*cifar10", task="image_classification")] == [
         "nin_cifar10",
         "resnet20_cifar10",
+        "separable_cifar10",
+        "xception_cifar10",
     ]
     assert all(r.paper and r.year and r.parameters and r.flops and r.license for r in zoo.list_models())
 
