@@ -3,11 +3,11 @@
     python tests/benchmarks/finetune_mnist.py                          # needs MNIST; every training is a run in --out
     python tests/benchmarks/finetune_mnist.py --share 0.01 --seeds 0   # a hundredth
 
-One fine-tuning is also a command: zoo finetune zoo://resnet20.cifar10 mnist --recipe finetune_llrd --data-option
-resize=bilinear --data-option train_share=0.1. The digits become 32 x 32 colour pixels, standardised as the photographs
-were. From scratch there are two ways, the tricks of finetune_full and those of resnet20_cifar10 without mirroring; all
-ways have the same examples, epochs and batches. Validation chooses the better of the two, and each run's test part is
-read once, at its end. Called again, finished runs are used and stopped ones go on.
+The ways to tune are recipes, each also a command: zoo finetune --recipe resnet20_mnist_llrd. The digits become 32 x 32
+colour pixels, standardised as the photographs were. From scratch there are two ways, the tricks of resnet20_mnist_full
+and those of resnet20_cifar10 without mirroring; all ways have the same examples, epochs and batches. Validation chooses
+the better of the two, and each run's test part is read once, at its end. Called again, finished runs are used and
+stopped ones go on.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from zoo.hub import checkpoint
 from zoo.paired import paired, verdict
 from zoo.runs import RUN
 
-TUNED = ("finetune_head", "finetune_full", "finetune_llrd")
+TUNED = ("resnet20_mnist_head", "resnet20_mnist_full", "resnet20_mnist_llrd")
 FROM_SCRATCH = {
     "scratch_adamw": "adamw(learning_rate=0.003, weight_decay=0.01)+cosine+warmup(epochs=1)",
     "scratch_sgd": "sgd(learning_rate=0.1, momentum=0.9, weight_decay=0.0001)+cosine+warmup(epochs=1)",
