@@ -55,13 +55,13 @@ def main():
     }
     first = runs[TUNED[0]][0].record["data"]
     print(f"\ndata {first['fingerprint']}, {first['sizes']}")
-    print(f"{'way':16}{'validation':>12}{'test':>9}{'lowest':>9}{'highest':>9}{'seconds':>9}")
+    print(f"{'way':20}{'validation':>12}{'test':>9}{'lowest':>9}{'highest':>9}{'seconds':>9}")
     figures = {}
     for name, found in runs.items():
         tests = figures[name] = [run.metrics["test"]["accuracy"] for run in found]
         validation = statistics.fmean(run.metrics["validation"]["accuracy"] for run in found)
         seconds = statistics.fmean(sum(epoch["seconds"] for epoch in run.history) for run in found)
-        row = f"{name:16}{validation:>12.2%}{statistics.fmean(tests):>9.2%}{min(tests):>9.2%}{max(tests):>9.2%}"
+        row = f"{name:20}{validation:>12.2%}{statistics.fmean(tests):>9.2%}{min(tests):>9.2%}{max(tests):>9.2%}"
         print(f"{row}{seconds:>9.0f}  {tests}")
     scratch = max(
         FROM_SCRATCH, key=lambda name: statistics.fmean(r.metrics["validation"]["accuracy"] for r in runs[name])
@@ -72,7 +72,7 @@ def main():
         ends = (
             f", 95% {100 * found.low:+.2f} to {100 * found.high:+.2f}, p {found.p:.2g}" if len(given.seeds) > 1 else ""
         )
-        print(f"{name:16}{100 * found.mean:+.2f}{ends}: {verdict(found, found.p)}")
+        print(f"{name:20}{100 * found.mean:+.2f}{ends}: {verdict(found, found.p)}")
 
 
 if __name__ == "__main__":
