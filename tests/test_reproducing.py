@@ -203,6 +203,8 @@ sha256 = "{hashlib.sha256((run.folder / "best.safetensors").read_bytes()).hexdig
         zoo.reproduce(path, out=tmp_path / "c", quiet=True)
     assert main(["finetune", "--recipe", "finetune_head"]) == 2
     assert "`zoo finetune` needs a pretrained model and data" in capsys.readouterr().err
+    assert main(["info", "resnet20_mnist_llrd"]) == 0
+    assert "zoo finetune --recipe resnet20_mnist_llrd\n" in capsys.readouterr().out
 
 
 def test_other_data_is_refused_before_any_training(tiny, tmp_path):

@@ -65,7 +65,12 @@ DataOfRecipe = Annotated[
 ]
 DataOption = Annotated[
     list[str] | None,
-    typer.Option("--data-option", metavar="NAME=VALUE", help="Option of the data set; repeatable.", show_default=False),
+    typer.Option(
+        "--data-option",
+        metavar="NAME=VALUE",
+        help="Option of the data set, or train_share=0.1 of any; repeatable.",
+        show_default=False,
+    ),
 ]
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="Leave out images that cannot be read, with a warning, instead of stopping.")

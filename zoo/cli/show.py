@@ -99,7 +99,7 @@ def recipes(pattern, task, as_json):
     rows = [
         (row.name, row.settings.get("model", "-"), row.settings.get("data", "-"), _tricks_written(row)) for row in found
     ]
-    screen.table(columns, rows, note="zoo train --recipe NAME runs one. zoo info NAME says more.")
+    screen.table(columns, rows, note="zoo info NAME says how to run one, and what came of it.")
 
 
 def datasets(pattern, task, as_json):
@@ -270,7 +270,7 @@ def _some(names, command):
 def _start_of(row):
     """Returns the command that a named recipe is for, as far as it does not say model and data itself."""
     if "model" in row.settings:
-        return "zoo train"
+        return "zoo finetune" if "start" in row.settings else "zoo train"
     pretrained = row.name.startswith("finetune_") or "features_once" in row.tricks
     return "zoo finetune REF DATA" if pretrained else "zoo train MODEL DATA"
 

@@ -36,7 +36,8 @@ def load(source, *, train_share=None, **options):
             slash, a leading dot or tilde, a known ending, or by being a `pathlib.Path`. A `Dataset` is returned as it
             is.
         train_share: of any data set, the share of its training examples that is kept, each class in proportion; the
-            same ones each time. The other parts stay whole. None keeps all.
+            same ones each time. The other parts stay whole, and so does what was learnt from all of the training part,
+            a vocabulary or means. None keeps all.
         **options: of the data set, named; see `names()` and the functions in `zoo.data.folders` and `zoo.data.files`.
 
     Returns:
