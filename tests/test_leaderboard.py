@@ -15,12 +15,14 @@ import pytest
 
 import zoo
 from zoo.cli import main
+from zoo.data import load as load_data
 from zoo.errors import InvalidArgument, UnknownName
 from zoo.leaderboard_markdown import table
 from zoo.leaderboard_page import page
 from zoo.leaderboard_svg import log_ticks, ticks
 from zoo.recipes import list_recipes
 from zoo.registry import find_model
+from zoo.spec import spec_of
 from zoo.standings import duration, leaderboard
 
 EVIL = '"><script>alert(1)</script><img src=x onerror=alert(2)>\x1b[31m|`'
@@ -150,7 +152,13 @@ def _check_counts(name):
     row, chosen = next(r for r in list_recipes() if r.name == name), recipe(name)
     settings = settings_of(chosen, None, None, 0, "best", None, None, True)
     said = row.settings
-    model, _ = prepared(said["model"], said["data"], chosen, settings, said.get("data_options"), said.get("arguments"))
+    if "start" in said:
+        classes = len(load_data(said["data"]).labels)
+        model = zoo.load(said["start"], num_classes=classes)
+        assert spec_of(model).name == said["model"]
+    else:
+        options, arguments = said.get("data_options"), said.get("arguments")
+        model, _ = prepared(said["model"], said["data"], chosen, settings, options, arguments)
     assert plain(model).count_params() == row.result["parameters"]
     assert count_flops(plain(model)) == row.result.get("flops", count_flops(plain(model)))
 
@@ -216,7 +224,8 @@ def test_wrong_arguments_are_refused(asked, error, words):
 
 def test_data_and_task_choose_rows():
     assert {row.dataset for row in leaderboard(data="adult")} == {"adult"}
-    assert {row.data for row in leaderboard(data="mnist")} == {"MNIST"}
+    assert {row.data for row in leaderboard(data="mnist")} == {"MNIST", "MNIST, a tenth of it, after CIFAR-10"}
+    assert {row.data for row in leaderboard(data="MNIST")} == {"MNIST"}
     assert leaderboard(data="IMDB as running text") == leaderboard(data="imdb_text")
     assert {row.task for row in leaderboard(task="text_classification")} == {"text_classification"}
 
