@@ -22,6 +22,7 @@ from zoo.factory import resolve
 from zoo.files import check_writable, locked, make_folder
 from zoo.machine import hardware, versions
 from zoo.progress import console
+from zoo.recipes import check_given
 from zoo.recipes import recipe as read_recipe
 from zoo.runs import unused_folder
 from zoo.settings import seeds_of, settings_of
@@ -145,16 +146,10 @@ def completed(chosen, model, data, arguments, data_options):
     Raises:
         InvalidArgument: nobody says which model, or which data.
     """
-    if model is None:
-        model = chosen.setting("model")
-        arguments = {**chosen.setting("arguments", default={}), **arguments}
-    if data is None:
-        data = chosen.setting("data")
-        data_options = {**chosen.setting("data_options", default={}), **data_options}
-    missing = [name for name, value in (("a model", model), ("data", data)) if value is None]
-    if missing:
-        works = "Name them, or a recipe that has both (zoo.list_recipes())."
-        raise invalid(f"an ablation needs {' and '.join(missing)}", works=works)
+    model, arguments = chosen.filled("model", model, arguments)
+    data, data_options = chosen.filled("data", data, data_options)
+    works = "Name them, or a recipe that has both (zoo.list_recipes())."
+    check_given("an ablation", works, {"a model": model, "data": data})
     return model, data, arguments, data_options
 
 

@@ -11,13 +11,12 @@ import keras
 from zoo.averages import put_back, values_of
 from zoo.batch_statistics import batch_norms
 from zoo.blocks import block_of
-from zoo.data import load_like
 from zoo.depths import layer_groups
 from zoo.factory import build_plain
 from zoo.files import sha256_of
 from zoo.hub.convert.foreign import license_in
 from zoo.image_size import with_image_size
-from zoo.inference import assets_of, check_task, for_model
+from zoo.inference import assets_of, check_task, data_for
 from zoo.plan import count
 from zoo.recipes import make_trick
 from zoo.recipes import recipe as read_recipe
@@ -61,7 +60,7 @@ def finetune(model, data, *, recipe=None, freeze=False, image_size=None, data_op
     precision = precision_of(options.get("mixed_precision"))
     with _origin(model) as origin:
         spec = _resized(origin.spec, image_size)
-        dataset = for_model(load_like(data, spec.preprocessing, origin.assets, **(data_options or {})), spec)
+        dataset = data_for(data, spec, origin.assets, data_options)
         check_task(spec.task, spec.name, dataset)
         arguments, classes = dict(spec.arguments), isinstance(dataset.labels, tuple)
         if "num_classes" in arguments and classes:

@@ -146,7 +146,7 @@ def evaluate(
     spec = spec_of(found)
     if chosen is not None:
         check_model(found, chosen)  # before the data is read
-    dataset = for_model(load_like(data, spec.preprocessing, assets_of(found), **(data_options or {})), spec)
+    dataset = data_for(data, spec, assets_of(found), data_options)
     check_fit(spec, dataset)
     batch_size = spec.arguments.get("batch_size") or batch_size  # a state is carried for so many rows
     if spec.labels is not None and spec.labels != dataset.labels:
@@ -236,6 +236,20 @@ def _named(item, number):
     if isinstance(item, dict):
         return ", ".join(f"{k}={v}" for k, v in item.items() if isinstance(v, (str, int, float, Path)))
     return str(item) if isinstance(item, (str, Path)) else f"input {number}"
+
+
+def data_for(data, spec, assets, options=None):
+    """Returns data, read with the preprocessing of a model of this spec and its assets, as that model takes it.
+
+    Args:
+        data, assets: as for `zoo.data.load_like`.
+        spec: `Spec` of the model.
+        options: dict, of the data set.
+
+    Raises:
+        As `zoo.data.load_like`.
+    """
+    return for_model(load_like(data, spec.preprocessing, assets, **(options or {})), spec)
 
 
 def for_model(dataset, spec):

@@ -13,11 +13,11 @@ import numpy as np
 
 from zoo.backbones import POOL, features
 from zoo.cache import progress
-from zoo.data import load_like, preprocessing
 from zoo.data import names as datasets
+from zoo.data import preprocessing
 from zoo.errors import DataError, UnknownName, invalid
 from zoo.generating import drawn, generator_in
-from zoo.inference import assets_of, check_fit, for_model, loaded
+from zoo.inference import assets_of, check_fit, data_for, loaded
 from zoo.judgeable import check_models, check_settings
 from zoo.judging_picture import Extremes, save_extremes
 from zoo.plan import by_name, heads_of
@@ -195,7 +195,7 @@ def _real(data, models, data_options):
             works = "Name the real data: data='mnist', or a path (--data)."
             raise invalid("neither model says which registered data set it was trained on", works=works)
     spec = spec_of(judges)
-    dataset = for_model(load_like(data, spec.preprocessing, assets_of(judges), **options), spec)
+    dataset = data_for(data, spec, assets_of(judges), options)
     check_fit(spec, dataset)
     return dataset
 

@@ -8,10 +8,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from zoo.data import load_like
 from zoo.data.preprocessing import encode
 from zoo.errors import DataError, InvalidArgument, invalid, nearest
-from zoo.inference import assets_of, check_fit, for_model, loaded
+from zoo.inference import assets_of, check_fit, data_for, loaded
 from zoo.measuring import log_probabilities, outputs_of
 from zoo.plan import heads_of
 from zoo.recurrent_state import states_of
@@ -61,7 +60,7 @@ class Data:
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(assets.items())}
         key = json.dumps([spec.preprocessing, digests, spec.name, spec.arguments], sort_keys=True)
         if key not in self._read:
-            found = for_model(load_like(self.source, spec.preprocessing, assets, **self.options), spec)
+            found = data_for(self.source, spec, assets, self.options)
             for part in ("validation", "test"):
                 own, theirs = (getattr(d, part).labels for d in (self.dataset, found))
                 if isinstance(theirs, dict) or not np.array_equal(own, theirs):

@@ -30,6 +30,7 @@ _SETTINGS = {
     "batch_size": int,
     "speed": dict,  # of a machine, and no part of the result; see `zoo.speed`
 }
+_OPTIONS = {"model": "arguments", "data": "data_options"}
 _DESCRIBED = {"summary": str, "tricks": str, "seeds": list, "hardware": str, "result": dict}
 _KINDS = {str: "a text", dict: "a table", int: "a whole number", list: "a list"}
 
@@ -178,8 +179,39 @@ class Recipe:
             raise Conflict(f"the recipes disagree on `{name}`: {each}. Give `{name}` yourself.")
         return values[0] if values else default
 
+    def filled(self, name, given, options):
+        """Returns what was given and its options; else the named recipe's, under those options.
+
+        Args:
+            name: "model", whose options are "arguments", or "data", whose options are "data_options".
+            given: what was given, or None.
+            options: dict of the options that were given.
+
+        Raises:
+            As `setting`.
+        """
+        if given is not None:
+            return given, options
+        return self.setting(name), {**self.setting(_OPTIONS[name], default={}), **options}
+
     def _stage(self, *stages):
         return [t for t in self.tricks if t.stage in stages]
+
+
+def check_given(who, works, found):
+    """Refuses what neither the caller nor a recipe said.
+
+    Args:
+        who: needs it, such as "`zoo train`".
+        works: what would work.
+        found: what it is, such as "a model" -> its value.
+
+    Raises:
+        InvalidArgument: a value is None; the message names each.
+    """
+    missing = [name for name, value in found.items() if value is None]
+    if missing:
+        raise invalid(f"{who} needs {' and '.join(missing)}", works=works)
 
 
 def _written(t, *, every):

@@ -154,13 +154,11 @@ def _fingerprint(model, data, chosen, seed, options, arguments):
 
 def _fingerprint_read_by(start, data, options):
     """Returns the fingerprint of the data that fine-tuning a checkpoint would read."""
-    from zoo.data import load_like
     from zoo.hub import resolve_weights
-    from zoo.inference import for_model
+    from zoo.inference import data_for
 
     found = resolve_weights(None, start)
-    dataset = load_like(data, found.spec.preprocessing, found.assets(), **options.get("data_options", {}))
-    return for_model(dataset, found.spec).fingerprint
+    return data_for(data, found.spec, found.assets(), options.get("data_options")).fingerprint
 
 
 def _same_data(row, found, other_data):
@@ -206,9 +204,8 @@ def shipped_recipes():
 
 def _checked(row, other_data):
     """Returns the `Reproduction` of a recipe's shipped weights."""
-    from zoo.data import load_like
     from zoo.hub import load
-    from zoo.inference import assets_of, evaluate, for_model
+    from zoo.inference import assets_of, data_for, evaluate
     from zoo.spec import spec_of
 
     if "weights" not in row.result:
@@ -222,7 +219,7 @@ def _checked(row, other_data):
         works = "Ship the weights of a recorded seed."
         raise invalid(f"{origin.ref} is of a seed that recipe {row.name!r} did not record", record["seed"], works)
     options = row.settings.get("data_options", {})
-    dataset = for_model(load_like(row.settings["data"], spec.preprocessing, assets_of(model), **options), spec)
+    dataset = data_for(row.settings["data"], spec, assets_of(model), options)
     notes, figures = _same_data(row, dataset.fingerprint, other_data), ()
     for split in ("test", "validation"):
         if figures_of(row.result, split):

@@ -288,22 +288,16 @@ def train(
 
 def _completed(model, data, arguments, data_options, said):
     """Returns model, data and their options, filled in from the settings of the named recipes where not given."""
-    from zoo.recipes import Recipe
+    from zoo.recipes import Recipe, check_given
 
     recipes = Recipe((), said)
-    if model is None:
-        if recipes.setting("start") is not None:
-            works = "Write `zoo finetune --recipe NAME`, or `zoo train MODEL DATA --recipe NAME` to train from scratch."
-            raise invalid("this recipe fine-tunes a pretrained model", recipes.setting("start"), works)
-        model = recipes.setting("model")
-        arguments = {**recipes.setting("arguments", default={}), **arguments}
-    if data is None:
-        data = recipes.setting("data")
-        data_options = {**recipes.setting("data_options", default={}), **data_options}
-    missing = [name for name, value in (("a model", model), ("data", data)) if value is None]
-    if missing:
-        works = "Write `zoo train MODEL DATA`, or `zoo train --recipe NAME` with a recipe that has both (zoo recipes)."
-        raise invalid(f"`zoo train` needs {' and '.join(missing)}", works=works)
+    if model is None and recipes.setting("start") is not None:
+        works = "Write `zoo finetune --recipe NAME`, or `zoo train MODEL DATA --recipe NAME` to train from scratch."
+        raise invalid("this recipe fine-tunes a pretrained model", recipes.setting("start"), works)
+    model, arguments = recipes.filled("model", model, arguments)
+    data, data_options = recipes.filled("data", data, data_options)
+    works = "Write `zoo train MODEL DATA`, or `zoo train --recipe NAME` with a recipe that has both (zoo recipes)."
+    check_given("`zoo train`", works, {"a model": model, "data": data})
     return model, data, arguments, data_options
 
 

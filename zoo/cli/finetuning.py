@@ -22,17 +22,13 @@ def image_size(text):
 
 def _completed(ref, data, data_options, said):
     """Returns reference, data and its options, filled in from the settings of the named recipes where not given."""
-    from zoo.recipes import Recipe
+    from zoo.recipes import Recipe, check_given
 
     recipes = Recipe((), said)
     ref = recipes.setting("start", ref)
-    if data is None:
-        data = recipes.setting("data")
-        data_options = {**recipes.setting("data_options", default={}), **data_options}
-    missing = [name for name, value in (("a pretrained model", ref), ("data", data)) if value is None]
-    if missing:
-        works = "Write `zoo finetune REF DATA`, or `zoo finetune --recipe NAME` with a recipe that has both."
-        raise invalid(f"`zoo finetune` needs {' and '.join(missing)}", works=works)
+    data, data_options = recipes.filled("data", data, data_options)
+    works = "Write `zoo finetune REF DATA`, or `zoo finetune --recipe NAME` with a recipe that has both."
+    check_given("`zoo finetune`", works, {"a pretrained model": ref, "data": data})
     return ref, data, data_options
 
 
