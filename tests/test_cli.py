@@ -120,6 +120,13 @@ def test_import_zoo_is_light():
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(("words", "status"), [(["--version"], 0), (["lst"], 2)])
+def test_python_runs_the_package_as_the_command(words, status):
+    done = subprocess.run([sys.executable, "-m", "zoo", *words], capture_output=True, text=True, check=False)
+    ours = zoo_process(words)
+    assert (done.returncode, done.stdout, done.stderr) == (status, ours.stdout, ours.stderr)
+
+
 def test_a_pipe_gets_text_without_rich():
     code = RUN.replace('"h5py"', '"h5py", "rich"')
     for words in (["list"], ["info", "vit"], ["lst"]):

@@ -65,7 +65,7 @@ def write(folder, **changes):
 class Parsed(HTMLParser):
     """A page's tags with their attributes, checked to be closed in order, and the text of style and script."""
 
-    VOID = {"meta", "input", "br", "img", "link"}
+    VOID = {"meta", "input", "br", "img", "link", "wbr"}
 
     def __init__(self, text):
         super().__init__()

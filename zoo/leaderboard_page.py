@@ -143,7 +143,7 @@ def _table(rows, found):
 
 
 def _row(row, group, data, keys):
-    seeds = f", {len(row.values)} seeds" if len(row.values) > 1 else ", 1 seed"
+    seeds = f", {len(row.values)}&nbsp;seeds" if len(row.values) > 1 else ", 1&nbsp;seed"
     better = (
         '<abbr title="more is better">↑</abbr>' if row.higher_is_better else '<abbr title="less is better">↓</abbr>'
     )
@@ -182,7 +182,7 @@ def _linked(text):
     """Returns a recipe, each trick linked to what the page says of it."""
     known = {row.name for row in list_tricks()}
     return " + ".join(
-        f'<a href="#trick-{escape(name)}">{escape(name)}</a>{escape(arguments)}'
+        f'<a href="#trick-{escape(name)}">{escape(name)}</a>{escape(arguments).replace("(", "(<wbr>", 1)}'
         if name in known
         else escape(name + arguments)
         for name, arguments in terms(text)
