@@ -51,6 +51,8 @@ LOOKING = [
 WRONG = {
     "lst": "no command named 'lst'. Did you mean 'list'? See zoo --help.",
     "trian vit digits": "Did you mean 'train'?",
+    "registry verfy": "no command of `zoo registry` named 'verfy'. Did you mean 'verify'? See zoo registry --help.",
+    "cache lst": "no command of `zoo cache` named 'lst'. Did you mean 'ls'? See zoo cache --help.",
     "list vitt": "no model named 'vitt'. Did you mean 'vit_tiny'?",
     "list --task image_clasification": "no task named 'image_clasification'. Did you mean 'image_classification'?",
     "tricks focl": "no trick named 'focl'. Did you mean 'focal'?",

@@ -7,21 +7,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from typer.core import TyperGroup
 
 from zoo import __version__
 from zoo.cli import caching, doctoring, names, options, registering, screen
+from zoo.cli.groups import Commands
 from zoo.errors import invalid, unknown
-
-
-class Commands(TyperGroup):
-    """The commands by name; a misspelt one gives the nearest."""
-
-    def resolve_command(self, ctx, args):
-        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            raise unknown("command", args[0], self.list_commands(ctx), see="zoo --help")
-        return super().resolve_command(ctx, args)
-
 
 app = typer.Typer(
     cls=Commands,

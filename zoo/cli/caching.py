@@ -4,21 +4,11 @@ from datetime import datetime
 from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from zoo.cli import options, screen
+from zoo.cli.groups import Commands
 from zoo.cli.screen import Column
-from zoo.errors import Conflict, IntegrityError, unknown
-
-
-class Commands(TyperGroup):
-    """The commands by name; a misspelt one gives the nearest."""
-
-    def resolve_command(self, ctx, args):
-        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            raise unknown("command of `zoo cache`", args[0], self.list_commands(ctx), see="zoo cache --help")
-        return super().resolve_command(ctx, args)
-
+from zoo.errors import Conflict, IntegrityError
 
 app = typer.Typer(cls=Commands, pretty_exceptions_enable=False, rich_markup_mode=None)
 
