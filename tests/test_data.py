@@ -188,6 +188,11 @@ def test_mnist(zoo_data):
     assert (x.min(), x.max()) == (0, 1)
     pixels, _ = data.train.subset(np.arange(55000)).arrays()
     assert abs(float(pixels.mean(dtype=np.float64)) - 0.1307) < 2e-4  # the mean that everybody uses
+    more = zoo.data.load("mnist", validation=600)
+    assert [len(part) for part in (more.train, more.validation, more.test)] == [59400, 600, 10000]
+    assert more.fingerprint != data.fingerprint
+    with pytest.raises(DataError, match="cannot hold out that much of 60,000 examples"):
+        zoo.data.load("mnist", validation=0)
 
 
 @pytest.mark.data
@@ -204,6 +209,9 @@ def test_cifar10(zoo_data):
     again = zoo.data.load("cifar10")  # from the cache, memory-mapped
     np.testing.assert_array_equal(again.test.batch([5])[0], data.test.batch([5])[0])
     assert again.fingerprint == data.fingerprint
+    more = zoo.data.load("cifar10", validation=500)
+    assert np.bincount(more.train.labels).tolist() == [4950] * 10
+    assert more.preprocessing == data.preprocessing
     for file in cache.cache_folder("arrays").rglob("x.npy"):
         with open(file, "r+b") as opened:
             opened.truncate(1000)

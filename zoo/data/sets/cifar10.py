@@ -1,7 +1,8 @@
 """CIFAR-10: 60,000 colour photographs of 32 x 32 pixels in ten classes.
 
 The test part is the official one; 5,000 of the 50,000 training images, stratified by class, are held out for
-validation. Pixels are standardised by the channels' mean and standard deviation over the other 45,000.
+validation, or as many as `validation` says. Pixels are standardised by the channels' mean and standard deviation over
+the other 45,000.
 
 Read from the folder `ZOO_DATA` (`cifar-10-binary.tar.gz`, or `cifar10.zip` with `train/<class>/*.jpg` and
 `test/<class>/*.jpg`), from the cache, or from Toronto. The archive is read in place, never unpacked, and the binary
@@ -33,8 +34,16 @@ BATCHES = (*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin")
 
 
 @dataset("cifar10", task="image_classification")
-def cifar10():
-    """60,000 colour photographs of 32 x 32 pixels in ten classes."""
+def cifar10(validation: int = 5000):
+    """60,000 colour photographs of 32 x 32 pixels in ten classes.
+
+    Args:
+        validation: how many training images are held out, or a share of them. Fewer leave more to train on, once
+            everything is chosen; the standardisation stays that of the usual 45,000.
+
+    Raises:
+        InvalidArgument: that much cannot be held out.
+    """
     import numpy as np
 
     from zoo.data.base import ArraySplit, Dataset, held_out
@@ -57,7 +66,7 @@ def cifar10():
     found = remember_arrays(f"cifar10 1 {sha256_of(path)}", make)
     declared = image_declaration((32, 32, 3), mean=found["mean"], std=found["std"])
     everything = ArraySplit(found["x"], found["y"], declared)
-    train, validation = held_out(found["y"][:50000], 5000)
+    train, held = held_out(found["y"][:50000], validation)
     copy = (
         "CIFAR-10 (JPEG copy): the original pixels recompressed as JPEG, a little harder. " if as_jpeg else "CIFAR-10. "
     )
@@ -67,7 +76,7 @@ def cifar10():
         labels=CLASSES,
         preprocessing=declared,
         train=everything.subset(train),
-        validation=everything.subset(validation),
+        validation=everything.subset(held),
         test=everything.subset(np.arange(50000, 60000)),
         source=copy + CITATION,
     )

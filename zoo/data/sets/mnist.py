@@ -1,7 +1,8 @@
 """MNIST: 70,000 handwritten digits of 28 x 28 grey pixels.
 
 The test part is the official one; 5,000 of the 60,000 training images, stratified by digit, are held out for
-validation. Read from `mnist.npz` in the folder `ZOO_DATA`, from the cache, or from Keras's own copy.
+validation, or as many as `validation` says. Read from `mnist.npz` in the folder `ZOO_DATA`, from the cache, or from
+Keras's own copy.
 """
 
 from zoo.cache import Remote, locate
@@ -22,8 +23,16 @@ SHAPES = {"x_train": (60000, 28, 28), "y_train": (60000,), "x_test": (10000, 28,
 
 
 @dataset("mnist", task="image_classification")
-def mnist():
-    """70,000 handwritten digits of 28 x 28 grey pixels."""
+def mnist(validation: int = 5000):
+    """70,000 handwritten digits of 28 x 28 grey pixels.
+
+    Args:
+        validation: how many training images are held out, or a share of them. Fewer leave more to train on, once
+            everything is chosen.
+
+    Raises:
+        InvalidArgument: that much cannot be held out.
+    """
     from zoo.data.base import ArraySplit, Dataset, held_out
     from zoo.data.files import read_npz
     from zoo.data.preprocessing import image_declaration
@@ -37,14 +46,14 @@ def mnist():
             raise DataError(worded(f"{path} is not MNIST", received=shown, works=works))
     declared = image_declaration((28, 28, 1))
     training = ArraySplit(found["x_train"][..., None], found["y_train"], declared)
-    train, validation = held_out(found["y_train"], 5000)
+    train, held = held_out(found["y_train"], validation)
     return Dataset(
         name="mnist",
         task="image_classification",
         labels=tuple("0123456789"),
         preprocessing=declared,
         train=training.subset(train),
-        validation=training.subset(validation),
+        validation=training.subset(held),
         test=ArraySplit(found["x_test"][..., None], found["y_test"], declared),
         source=SOURCE,
     )
