@@ -178,8 +178,9 @@ seeds = [0]
 def test_a_recipe_that_starts_from_pretrained_weights_is_tuned_and_reproduced(tmp_path, capsys):
     path = tmp_path / "tuned.toml"
     path.write_text(TUNED, "utf-8")
-    assert main(["train", "--recipe", str(path)]) == 2
-    assert "this recipe fine-tunes a pretrained model. Received: 'zoo://softmax.mnist'" in capsys.readouterr().err
+    for command in ("train", "ablate", "doctor"):
+        assert main([command, "--recipe", str(path)]) == 2
+        assert "this recipe fine-tunes a pretrained model. Received: 'zoo://softmax.mnist'" in capsys.readouterr().err
     assert main(["finetune", "--recipe", str(path), "--out", str(tmp_path / "a"), "--quiet"]) == 0
     run = zoo.Run(tmp_path / "a")
     assert run.spec.parent["ref"].startswith("zoo://softmax.mnist")

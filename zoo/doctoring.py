@@ -121,18 +121,14 @@ def _task(model, data, recipe, arguments, data_options):
     words += ["--recipe", str(recipe)] if recipe is not None else []
     words += [w for name, value in sorted(arguments.items()) for w in ("--set", f"{name}={value!r}")]
     words += [w for name, value in sorted(data_options.items()) for w in ("--data-option", f"{name}={value!r}")]
-    if model is None:
-        model = said.setting("model")
-        arguments = {**said.setting("arguments", default={}), **arguments}
+    model, arguments = said.filled("model", model, arguments)
     if model is None:
         raise invalid(f"recipe {recipe!r} names no model", works="Give one: zoo.doctor(model, recipe=...).")
     row = find_model(model)
     for name in arguments:
         if name not in row.arguments:
             raise unknown(f"argument of model {row.name!r}", name, row.arguments)
-    if data is None:
-        data = said.setting("data")
-        data_options = {**said.setting("data_options", default={}), **data_options}
+    data, data_options = said.filled("data", data, data_options)
     if data is not None and not isinstance(data, (str, os.PathLike)):
         raise invalid("each backend reads the data in a process of its own", type(data).__name__, "Give name or path.")
     opening = {"model": model, "data": None if data is None else str(data), "recipe": str(recipe or PLAIN)}

@@ -189,9 +189,14 @@ class Recipe:
 
         Raises:
             As `setting`.
+            InvalidArgument: the model is asked for, and the recipe fine-tunes one that is trained.
         """
         if given is not None:
             return given, options
+        start = self.setting("start") if name == "model" else None
+        if start is not None:
+            works = "Write `zoo finetune --recipe NAME`, or name the model as well, which then begins from nothing."
+            raise invalid("this recipe fine-tunes a pretrained model", start, works)
         return self.setting(name), {**self.setting(_OPTIONS[name], default={}), **options}
 
     def _stage(self, *stages):

@@ -281,9 +281,6 @@ def _completed(model, data, arguments, data_options, said):
     from zoo.recipes import Recipe, check_given
 
     recipes = Recipe((), said)
-    if model is None and recipes.setting("start") is not None:
-        works = "Write `zoo finetune --recipe NAME`, or `zoo train MODEL DATA --recipe NAME` to train from scratch."
-        raise invalid("this recipe fine-tunes a pretrained model", recipes.setting("start"), works)
     model, arguments = recipes.filled("model", model, arguments)
     data, data_options = recipes.filled("data", data, data_options)
     works = "Write `zoo train MODEL DATA`, or `zoo train --recipe NAME` with a recipe that has both (zoo recipes)."
