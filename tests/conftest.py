@@ -49,6 +49,14 @@ def _own_folders(tmp_path, monkeypatch):
     monkeypatch.setenv("ZOO_REGISTRY", str(tmp_path / "zoo-registry.json"))
 
 
+@pytest.fixture
+def warm_cache(tmp_path_factory, monkeypatch):
+    """One cache for the whole session and its workers, for tests that read real data without testing how."""
+    base = tmp_path_factory.getbasetemp()
+    together = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    monkeypatch.setenv("ZOO_CACHE", str(together / "zoo-cache"))
+
+
 @pytest.fixture(scope="session")
 def _loopback_hub():
     from hub_server import HubServer

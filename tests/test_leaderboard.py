@@ -127,6 +127,7 @@ def test_recorded_flops_are_those_of_the_network_on_its_data(name):
 
 
 @pytest.mark.data
+@pytest.mark.usefixtures("warm_cache")
 @pytest.mark.parametrize("name", on("adult", "adult_people", "babi", "mnist"))
 def test_recorded_flops_are_those_of_the_network_on_real_data(name, zoo_data):
     _check_counts(name)

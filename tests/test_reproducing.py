@@ -255,6 +255,7 @@ def _marked(name):
 
 
 @pytest.mark.parametrize("name", map(_marked, SHIPPED))
+@pytest.mark.usefixtures("warm_cache")
 def test_shipped_weights_give_the_recorded_figures(name, request):
     if SHIPPED[name].settings["data"] != "digits":
         request.getfixturevalue("zoo_data")
