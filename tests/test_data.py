@@ -193,6 +193,8 @@ def test_mnist(zoo_data):
     assert more.fingerprint != data.fingerprint
     with pytest.raises(DataError, match="cannot hold out that much of 60,000 examples"):
         zoo.data.load("mnist", validation=0)
+    with pytest.raises(InvalidArgument, match="'mnist' is resized for a pretrained model, which says to what size"):
+        zoo.data.load("mnist", resize="bilinear")
 
 
 @pytest.mark.data

@@ -303,6 +303,7 @@ def test_a_backend_that_is_not_there_is_refused(monkeypatch):
     [
         (["softmax", "--batch-sizes", "32;64"], "whole numbers joined by commas"),
         (["--toml"], "measures a model"),
+        (["--backend", "jax"], "measures a model"),
         (["softmax", "digitz"], "Did you mean 'digits'"),
     ],
 )

@@ -152,6 +152,26 @@ def test_learns_and_predicts_from_a_table_of_posts(tmp_path):
     assert (young["gender"].label, old["gender"].label) == ("f", "m")
 
 
+def test_a_model_of_one_table_is_evaluated_on_another(tmp_path):
+    """Ages are standardised by each table's own; the figures are of years all the same."""
+    write_posts(tmp_path / "mine.csv")
+    lines = [line.split(",") for line in (tmp_path / "mine.csv").read_text("utf-8").splitlines()[1:]]
+    older = [",".join([*row[:-3], str(int(row[-3]) + 7), *row[-2:]]) for row in lines]
+    (tmp_path / "older.csv").write_text("\n".join(["id,text,age,income,gender", *older]), "utf-8")
+    options = {"path": str(tmp_path / "mine.csv"), "sequence_length": 14}
+    sizes = {"embed_dim": 16, "filters": ((32,),), "kernel_size": 1, "units": 32}
+    run = train("multihead", "posts", data_options=options, epochs=1, out=tmp_path / "run", quiet=True, **sizes)
+    ages = run.spec.labels["age"]
+    theirs = data.load("posts", path=str(tmp_path / "older.csv"))
+    assert theirs.labels["age"]["mean"] == pytest.approx(ages["mean"] + 7)
+    measured = evaluate(run, "posts", data_options={"path": str(tmp_path / "older.csv")})
+    mine = data.load_like("posts", run.spec.preprocessing, run.assets, path=str(tmp_path / "mine.csv"))
+    x, y = mine.test.arrays()
+    age = np.asarray(run.model().predict(x, verbose=0)["age"])
+    expected = np.abs(ages["std"] * (age - y["age"]) - 7).mean()
+    assert measured["age_mae"] == pytest.approx(expected, rel=1e-4)
+
+
 def test_posts_with_too_few_incomes(tmp_path):
     path = write_posts(tmp_path / "mine.csv", income=lambda group, i: 1000 * min(group + 1, 2))
     with pytest.raises(DataError, match=r"too few different incomes for 5 groups. income_groups=2 can be"):

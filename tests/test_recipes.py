@@ -143,6 +143,27 @@ def test_settings_come_from_named_recipes(named):
     assert (outer.setting("epochs"), outer.setting("batch_size")) == (3, 16)
 
 
+def test_a_recipe_file_overrides_what_it_stands_on(tmp_path, named):
+    named(one='tricks = "focal"\nepochs = 7\nbatch_size = 16\n', two='tricks = "one+ema"\n')
+    path = tmp_path / "one.toml"  # of the same name as the recipe in it, which it does not contain
+    path.write_text('tricks = "two+cosine"\nepochs = 3\n', "utf-8")
+    made = zoo.recipe(str(path))
+    assert str(made) == "focal+cosine+ema"
+    for settings in (made.settings, recipes.outline(str(path))[1]):
+        assert settings == {"epochs": {"one": 3}, "batch_size": {"one": 16}}
+    assert (
+        recipes.outline("two+radam")[1]
+        == zoo.recipe("two+radam").settings
+        == {
+            "epochs": {"one": 7},
+            "batch_size": {"one": 16},
+        }
+    )
+    named(first="second+focal", second="first")
+    with pytest.raises(InvalidArgument, match=r"recipe 'first' contains itself"):
+        recipes.outline("first")
+
+
 def test_a_recipe_file_by_its_path(tmp_path, named):
     named(other="warmup")
     path = tmp_path / "mine.toml"

@@ -104,6 +104,8 @@ def test_weights_match_by_the_count_of_right_answers_and_losses_to_a_ten_thousan
     assert recorded.matches("mae", 8.32851, 8.32844, 6512)
     assert not recorded.matches("mae", 8.3295, 8.32844, 6512)
     assert recorded.matches("loss", 0.02964, 0.0296, 6512), "four digits leave that open"
+    assert recorded.matches("loss", 3.00001e-05, 3e-05, 100)
+    assert not recorded.matches("loss", 0.4, 3e-05, 100)
 
 
 def test_differences_from_the_record_are_named():
@@ -241,7 +243,12 @@ def test_a_recipe_without_a_result_is_refused_in_words(tmp_path):
 
 def test_names_are_refused_without_keras(capsys):
     code = "import sys; from zoo.cli import main; main(sys.argv[1:]); print('keras' in sys.modules)"
-    for words, message in ((["softmax_mnits"], "Did you mean"), ([], "needs a recipe"), (["linear_probe"], "no model")):
+    for words, message in (
+        (["softmax_mnits"], "Did you mean"),
+        ([], "needs a recipe"),
+        (["linear_probe"], "no model"),
+        (["--check", "--seed", "0"], "trains nothing"),
+    ):
         done = subprocess.run([sys.executable, "-c", code, "reproduce", *words], capture_output=True, text=True)
         assert message in done.stderr
         assert done.stdout.strip() == "False"

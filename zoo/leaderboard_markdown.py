@@ -26,7 +26,7 @@ def table(rows):
             if name == row.metric or not name.endswith("loss")
         )
         name = f"[{row.name}](recipes/{row.name}.toml)" if row.recorded else escaped(row.name)
-        cells = [data, escaped(row.model), shown, count(row.parameters), count(row.flops), duration(row.seconds)]
+        cells = [data, escaped(row.network), shown, count(row.parameters), count(row.flops), duration(row.seconds)]
         cells += [", ".join(map(str, row.seeds)), name, _tricks(row.tricks)]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

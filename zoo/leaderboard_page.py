@@ -150,7 +150,7 @@ def _row(row, group, data, keys):
     mark = "" if row.recorded else '<abbr class="mine" title="a run beside the recorded results">◆</abbr> '
     cells = [
         ("data", f"<div>{escape(row.data)}<small>{_words(row.task or '')}</small></div>", "data"),
-        ("model", f"<div>{mark}{escape(row.model)}<small>{escape(row.name)}</small></div>", None),
+        ("model", f"<div>{mark}{escape(row.network)}<small>{escape(row.name)}</small></div>", None),
         (
             "result",
             f"<div>{escape(row.result())}<small>{_words(row.metric)} {better}{seeds}</small></div>",
@@ -169,7 +169,7 @@ def _row(row, group, data, keys):
         tag = 'th scope="row" role="rowheader"' if key == "model" else 'td role="cell"'
         made.append(f"<{tag} {attributes}>{content}</{tag[:2]}>")
     made.append(f'<td role="cell" class="how" data-label="Command"><div>{_how(row)}</div></td>')
-    text = " ".join([row.data, row.task or "", row.model, row.name, row.tricks, row.metric, row.hardware]).lower()
+    text = " ".join([row.data, row.task or "", row.network, row.name, row.tricks, row.metric, row.hardware]).lower()
     text = escape(f"{text} {text.replace('_', ' ')}")
     return f'<tr role="row" data-group="{group}" data-data="{data}" data-text="{text}">{"".join(made)}</tr>\n'
 
@@ -257,7 +257,7 @@ def _curves(rows):
     made, without = [], []
     for row in rows:
         names = [row.metric, *(n for n in ("loss",) if n != row.metric)]
-        title = f"{row.model} on {row.data}"
+        title = f"{row.network} on {row.data}"
         pictures = [curves(row.histories, name, f"{name.replace('_', ' ')} of {title}") for name in names]
         pictures = [picture for picture in pictures if picture]
         if not pictures:

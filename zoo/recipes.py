@@ -195,7 +195,7 @@ class Recipe:
             return given, options
         start = self.setting("start") if name == "model" else None
         if start is not None:
-            works = "Write `zoo finetune --recipe NAME`, or name the model as well, which then begins from nothing."
+            works = "Write `zoo finetune --recipe NAME`."
             raise invalid("this recipe fine-tunes a pretrained model", start, works)
         return self.setting(name), {**self.setting(_OPTIONS[name], default={}), **options}
 
@@ -247,8 +247,14 @@ def recipe(text):
         raise invalid("a recipe must be a text such as 'focal(gamma=2)+warmup'", text)
     if text.endswith(".toml"):
         row = _read(Path(text).expanduser())
-        return _assemble(row.tricks, {k: {row.name: v} for k, v in row.settings.items()}, (row.name,))
-    return _assemble(text, {}, ())
+        made = _assemble(row.tricks, (text,))
+        return dataclasses.replace(made, settings=_over(made.settings, row))
+    return _assemble(text, ())
+
+
+def _over(settings, row):
+    """Returns settings of the recipes that a recipe stands on, replaced where it says its own."""
+    return {**settings, **{key: {row.name: value} for key, value in row.settings.items()}}
 
 
 def outline(text):
@@ -264,11 +270,16 @@ def outline(text):
         UnknownName: a trick, recipe or argument is not known; the message gives the nearest.
         InvalidArgument: the expression cannot be read.
     """
-    settings = {}
     if text.endswith(".toml"):
         row = _read(Path(text).expanduser())
-        text, settings = row.tricks, {k: {row.name: v} for k, v in row.settings.items()}
-    tricks = {row.name: row for row in list_tricks()}
+        terms, settings = _outline(row.tricks, (text,))
+        return terms, _over(settings, row)
+    return _outline(text, ())
+
+
+def _outline(text, within):
+    """Returns what `outline` does, of an expression; `within` names the recipes that it stands in."""
+    settings, tricks = {}, {row.name: row for row in list_tricks()}
     terms = [term for term in terms_of(text) if term[1] != PLAIN]
     for _, name, arguments in terms:
         if name in tricks:
@@ -276,12 +287,20 @@ def outline(text):
                 if argument not in tricks[name].arguments:
                     raise unknown(f"argument of trick {name!r}", argument, tricks[name].arguments)
         else:
-            for key, value in find_recipe(name).settings.items():
-                settings.setdefault(key, {})[name] = value
+            row = _inner(name, within)
+            for key, said in _over(_outline(row.tricks, (*within, name))[1], row).items():
+                settings.setdefault(key, {}).update(said)
     return terms, settings
 
 
-def _assemble(text, settings, within):
+def _inner(name, within):
+    """Returns the row of a recipe that stands in others, which may not come round to itself."""
+    if name in within:
+        raise invalid(f"recipe {within[0]!r} contains itself", " -> ".join((*within, name)))
+    return find_recipe(name)
+
+
+def _assemble(text, within):
     """Returns the `Recipe` of an expression; `within` names the recipes that it stands in."""
     terms, tricks = terms_of(text), trick_names()
     explicit, removed = {}, {name for sign, name, _ in terms if sign < 0}
@@ -290,23 +309,20 @@ def _assemble(text, settings, within):
             raise invalid(f"`-{name}` removes a trick and takes no arguments", arguments)
         if sign > 0 and name in tricks:
             _keep(explicit, make_trick(name, arguments))
-    bundled, settings = {}, {k: dict(v) for k, v in settings.items()}
+    bundled, settings = {}, {}
     for sign, name, arguments in terms:
         if sign < 0 or name in tricks:
             continue
-        row = find_recipe(name)
+        row = _inner(name, within)
         if arguments:
             raise invalid(f"{name!r} is a named recipe and takes no arguments", arguments, "Add its tricks instead.")
         if name == PLAIN:
             continue
-        if name in within:
-            raise invalid(f"recipe {within[0]!r} contains itself", " -> ".join((*within, name)))
-        inner = _assemble(row.tricks, {}, (*within, name))
+        inner = _assemble(row.tricks, (*within, name))
         for made in inner.tricks:
             if made.name not in explicit:  # what is written outright overrides what a named recipe brings
                 _keep(bundled, made)
-        for key in {*inner.settings, *row.settings}:
-            said = {name: row.settings[key]} if key in row.settings else inner.settings[key]
+        for key, said in _over(inner.settings, row).items():
             settings.setdefault(key, {}).update(said)
     for name in sorted(removed):
         if name in explicit:

@@ -6,6 +6,7 @@ A recipe's `[result]` holds, for each figure of the test part, one number for ea
 import math
 import statistics
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 from zoo.errors import invalid
@@ -88,8 +89,8 @@ def matches(name, value, recorded, examples):
     """
     if counts_answers(name):
         return round(value * examples) == round(recorded * examples)
-    digits = len(repr(float(recorded)).partition(".")[2])
-    return abs(value - recorded) <= CLOSE * abs(recorded) + 0.5 * 10.0**-digits
+    last = Decimal(repr(float(recorded))).as_tuple().exponent  # the power of ten of the last digit
+    return abs(value - recorded) <= CLOSE * abs(recorded) + 0.5 * 10.0**last
 
 
 @dataclass(frozen=True)

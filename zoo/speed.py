@@ -3,7 +3,7 @@
 A recipe file may hold a table `[speed]`, as `zoo doctor --recipe NAME --toml` prints it:
 
     [speed]
-    backend = "torch"        # the fastest where it was measured
+    backend = "torch"        # the fastest where it was measured, beyond the noise; else what Keras takes by itself
     against = "tensorflow"   # what Keras takes by itself; where that is the fastest, the next
     ratio = 1.8              # of the examples per second of the two; low and high are its 95% interval
     device = "cpu"           # or "accelerator": what was measured on one says nothing about the other

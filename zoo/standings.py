@@ -8,6 +8,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+from zoo.data import names as datasets
 from zoo.errors import IntegrityError, ZooError, invalid, unknown
 from zoo.recipes import list_recipes
 from zoo.recorded import counts_answers, figures_of
@@ -33,6 +34,8 @@ class Standing:
         model, task: what was trained; the task is None where a recipe leaves it open.
         data: name of the data set as people read it.
         dataset: the data set's registered name, None where only `data` is known.
+        copy: the name that the data gave themselves, "cifar10_jpeg" of the JPEG copy of `cifar10`; None of a share.
+        start: the checkpoint that was fine-tuned, None from nothing.
         fingerprint: of the data as they were prepared.
         metric: the figure of the test split that the row is sorted by.
         values: of that figure, one per seed.
@@ -40,7 +43,7 @@ class Standing:
         parameters: trainable and fixed weights.
         flops: of one forward pass of one example, a multiply-add being two; None where nobody counted.
         seconds: of one training with its validation, the mean over the seeds.
-        tricks: the recipe in canonical form.
+        tricks: the recipe, of a recorded one as its file has it.
         epochs, seeds, hardware, versions, command: how it was made; None or empty where it is not known.
         histories: (label, rows by epoch) of each seed that recorded one.
         folders: of the runs.
@@ -65,6 +68,8 @@ class Standing:
     hardware: str = ""
     versions: str = ""
     command: str | None = None
+    copy: str | None = None
+    start: str | None = None
     histories: tuple = ()
     folders: tuple = ()
 
@@ -82,6 +87,11 @@ class Standing:
     def higher_is_better(self):
         """Whether more of the figure is better."""
         return counts_answers(self.metric)
+
+    @property
+    def network(self):
+        """The model's name, and whether it was pretrained."""
+        return self.model if self.start is None else f"{self.model}, pretrained"
 
     @property
     def group(self):
@@ -157,10 +167,12 @@ def duration(seconds):
 
 
 def _primary(task, names):
-    """Returns the figure that a row is sorted by: the task's own, else the first that is no loss."""
+    """Returns the figure that a row is sorted by: the task's own, which a loss is not beside figures of heads, else the
+    first that is no loss.
+    """
     own = TASKS[task].metric if task in TASKS else "accuracy"
     for name in (own, f"logits_{own}"):  # the second where a classifier has side heads
-        if name != "loss" and name in names:
+        if name in names and (name != "loss" or not any(n.endswith(("_accuracy", "_mae")) for n in names)):
             return name
     return next((n for n in names if not n.endswith("loss")), next(iter(names), None))
 
@@ -176,6 +188,7 @@ def _of_recipe(row):
     model = row.settings.get("model", result.get("model"))
     if metric is None or model is None:
         return None
+    name = result.get("data_name", row.settings.get("data"))
     by_epoch = {k.removesuffix("_by_epoch"): v for k, v in result.items() if k.endswith("_by_epoch")}
     epochs = [{"epoch": n + 1} | {k: v[n] for k, v in by_epoch.items() if n < len(v)} for n in range(_length(by_epoch))]
     return Standing(
@@ -198,6 +211,8 @@ def _of_recipe(row):
         hardware=row.hardware,
         versions=result.get("versions", ""),
         command=result.get("command"),
+        copy=None if "train_share" in row.settings.get("data_options", {}) else name,
+        start=row.settings.get("start"),
         histories=((row.name, tuple(epochs)),) if epochs else (),
     )
 
@@ -250,7 +265,7 @@ def _of_run(run):
     arguments = record.get(dict, "model", "arguments")
     settings = {k: run.record.get(k) for k in ("epochs", "batch_size", "keep", "precision", "jit", "deterministic")}
     recipe, fingerprint = record.text("recipe_exact"), record.text("data", "fingerprint")
-    parent = run.record["model"].get("parent")
+    parent, name = run.record["model"].get("parent"), record.text("data", "name")
     made = [model, arguments, recipe, fingerprint, parent, settings]
     seed, hardware = record.get(int, "seed"), record.get(dict, "hardware")
     parameters = record.get(int, "parameters")
@@ -259,8 +274,10 @@ def _of_run(run):
         recorded=False,
         model=model,
         task=task,
-        data=record.text("data", "name"),
-        dataset=None,
+        data=name,
+        dataset=name if name in {known.name for known in datasets()} else None,
+        copy=name,
+        start=printable(str(parent.get("ref") or "a model in memory")) if isinstance(parent, dict) else None,
         fingerprint=fingerprint,
         metric=metric,
         values=figures[metric],
@@ -282,8 +299,10 @@ def _of_run(run):
 
 def _as_recorded(row, recorded):
     """Returns a run's row, its data named as the recorded results name the same data."""
-    alike = [r for r in recorded if row.fingerprint == r.fingerprint] or [r for r in recorded if row.data == r.dataset]
-    return dataclasses.replace(row, data=alike[0].data, dataset=alike[0].dataset) if alike else row
+    alike = [r for r in recorded if row.fingerprint == r.fingerprint] or [r for r in recorded if row.copy == r.copy]
+    if len({r.data for r in alike}) != 1:  # unknown, or such as bAbI, of which records name several parts
+        return row
+    return dataclasses.replace(row, data=alike[0].data, dataset=alike[0].dataset)
 
 
 def _joined(rows):

@@ -24,7 +24,8 @@ def doctor(model, data, recipe, option, data_option, *, toml, as_json, quiet, **
     import zoo
 
     if model is None and recipe is None:
-        if data_option or option or toml:
+        measures = any(settings[name] for name in ("backends", "batch_sizes", "steps_per_execution"))
+        if data_option or option or toml or measures:
             raise invalid("`zoo doctor` measures a model", works="Write `zoo doctor MODEL [DATA]`, or --recipe NAME.")
         _environment(zoo.doctor(quiet=quiet or as_json), as_json, quiet)
         return

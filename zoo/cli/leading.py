@@ -68,7 +68,7 @@ def _cards(html):
 
 
 def _cells(row):
-    return [row.model, row.result(), count(row.parameters), count(row.flops), duration(row.seconds), row.name]
+    return [row.network, row.result(), count(row.parameters), count(row.flops), duration(row.seconds), row.name]
 
 
 def _plain(rows):
@@ -101,7 +101,7 @@ def _terminal(rows):
         console.print(Text.assemble((data, "bold"), (said, "dim")))
         for row in members:
             text = Text(line(_cells(row)))
-            text.stylize("cyan", 0, len(row.model))
+            text.stylize("cyan", 0, len(row.network))
             console.print(text, soft_wrap=True)
             tricks = Text(re.sub(r"\s*\+\s*", " + ", row.tricks), style="dim")
             for part in tricks.wrap(console, max(console.width - 4, 20)):

@@ -56,16 +56,25 @@ def weights_table(rows, as_json=False):
         screen.as_json([as_values(row) for row in rows])
         return
     columns = [Column("name", fold=True), Column("params", right=True), Column("top-1", right=True)]
-    columns += [Column("licence"), Column("pin")]
+    columns += [Column("on"), Column("licence"), Column("pin")]
     cells = [
-        (row.name, screen.count(row.parameters), _accuracy(row), row.license or "-", "yes" if row.pinned else "-")
+        (
+            *(row.name, screen.count(row.parameters), _accuracy(row)),
+            *(_data(row), row.license or "-", "yes" if row.pinned else "-"),
+        )
         for row in rows
     ]
     if not screen.in_terminal():
         columns += [Column("reference")]
         cells = [(*cell, row.reference) for cell, row in zip(cells, rows, strict=True)]
-    note = "top-1: as published. pin: - where the first pull will record it. zoo info NAME says more."
+    note = "top-1: as published, on that data. pin: - where the first pull will record it. zoo info NAME says more."
     screen.table(columns, cells, note=note)
+
+
+def _data(row):
+    """Returns what a row was measured on; in a terminal, where room is short, without its details."""
+    text = row.dataset or "-"
+    return re.split(r",| \(| validation", text)[0] if screen.in_terminal() else text
 
 
 def _accuracy(row):
@@ -182,12 +191,13 @@ def search(
     dataset: Annotated[str | None, typer.Option(help="Measured on this.")] = None,
     as_json: options.AsJson = False,
 ):
-    """Search published weights; the most accurate come first."""
+    """Search published weights; of each data set the most accurate come first."""
     from zoo.catalogue import list_weights
 
     wanted = {"max_parameters": _number(max_params), "min_accuracy": min_accuracy}
     found = list_weights(text=" ".join(text or ()), task=task, license=license, dataset=dataset, **wanted)
-    ranked = sorted(found, key=lambda row: row.metrics.get("accuracy", -1.0), reverse=True)
+    order = {name: place for place, name in enumerate(dict.fromkeys(row.dataset for row in found))}
+    ranked = sorted(found, key=lambda row: (order[row.dataset], -row.metrics.get("accuracy", -1.0)))
     if not ranked and not as_json:
         screen.line("nothing published matches that")
         return

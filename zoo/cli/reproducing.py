@@ -20,6 +20,8 @@ def reproduce(start, recipe, *, check, as_json, quiet, **options):
     if recipe is None and not check:
         works = "Write `zoo reproduce RECIPE` (zoo recipes), or `zoo reproduce --check` for all shipped weights."
         raise invalid("`zoo reproduce` needs a recipe", works=works)
+    if recipe is None and (options["seeds"] or options["out"]):
+        raise invalid("--seed and --out are of a training, and --check trains nothing", works="Leave them out.")
     if recipe is not None:
         row = recorded_recipe(recipe)
         if not check:

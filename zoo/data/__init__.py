@@ -61,6 +61,9 @@ def load(source, *, train_share=None, **options):
         works = "Give a name, a path, a Dataset without options, or use zoo.data.from_arrays(x, y, task=...)."
         raise invalid(wrong, type(source).__name__, works, error=InvalidArgument)
     function = _function(source, options)
+    if "resize" in options and "resize" not in inspect.signature(function).parameters:
+        works = "Fine-tune or evaluate a pretrained model, or leave `resize` out."
+        raise invalid(f"{str(source)!r} is resized for a pretrained model, which says to what size", works=works)
     if _looks_like_path(source):
         options["path"] = Path(source).expanduser()
     return function(**checked(f"data set {str(source)!r}", function, options))

@@ -200,6 +200,26 @@ class SharedTargets(Split):
         return SharedTargets(self._split.read_as(declared), self._heads)
 
 
+class RetargetedSplit(Split):
+    """The examples of another split with other targets: array (n, ...), or dict, output name -> such an array."""
+
+    def __init__(self, split, labels):
+        self._split, self.ordered, self.groups = split, split.ordered, split.groups
+        super().__init__(labels)
+
+    def inputs(self, indices):
+        return self._split.inputs(indices)
+
+    def subset(self, indices):
+        return RetargetedSplit(self._split.subset(indices), taken(self.labels, np.asarray(indices, np.int64)))
+
+    def digest(self, update):
+        self._split.digest(update)
+
+    def read_as(self, declared):
+        return RetargetedSplit(self._split.read_as(declared), self.labels)
+
+
 def taken(tree, rows):
     """Returns some rows of an array, or of each array of a dict."""
     return {k: v[rows] for k, v in tree.items()} if isinstance(tree, dict) else tree[rows]
@@ -270,6 +290,29 @@ class Dataset:
     def splits(self):
         """The splits by name."""
         return {part: getattr(self, part) for part in PARTS}
+
+    def standardised_as(self, labels):
+        """Returns the data set with its numbers standardised as `labels` say, those of a model trained on other data.
+
+        Classes, and numbers of another name or unit, stay as they are.
+        """
+        found = self
+        for head, new in labels.items() if isinstance(labels, dict) else ():
+            old = self.labels.get(head) if isinstance(self.labels, dict) else None
+            if isinstance(old, dict) and isinstance(new, dict) and old != new and old.get("unit") == new.get("unit"):
+                found = found._moved(head, old, new)
+        return found
+
+    def _moved(self, head, old, new):
+        """Returns the data set with the numbers of one output standardised by the mean and std of `new`."""
+
+        def targets(labels):
+            if isinstance(labels, dict):
+                return {**labels, head: targets(labels[head])}
+            return (labels * old["std"] + (old["mean"] - new["mean"])) / new["std"]
+
+        parts = {part: RetargetedSplit(split, targets(split.labels)) for part, split in self.splits.items()}
+        return self.but(labels={**self.labels, head: new}, **parts)
 
     @property
     def arguments(self):

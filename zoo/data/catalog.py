@@ -8,7 +8,7 @@ from pathlib import Path
 from zoo.errors import Conflict, unknown
 from zoo.tasks import TASKS
 
-OF_ALL = ("train_share", "resize")  # options that `zoo.data.load` or `load_like` takes for every data set
+OF_ALL = ("train_share", "resize")  # options of every data set: of `zoo.data.load`, and of images for a trained model
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def cifar10(validation: int = 5000):
     """60,000 colour photographs of 32 x 32 pixels in ten classes.
 
     Args:
-        validation: how many training images are held out, or a share of them. Fewer leave more to train on, once
+        validation: how many training images are held out. Fewer leave more to train on, once
             everything is chosen; the standardisation stays that of the usual 45,000.
 
     Raises:

@@ -27,7 +27,7 @@ def mnist(validation: int = 5000):
     """70,000 handwritten digits of 28 x 28 grey pixels.
 
     Args:
-        validation: how many training images are held out, or a share of them. Fewer leave more to train on, once
+        validation: how many training images are held out. Fewer leave more to train on, once
             everything is chosen.
 
     Raises:
