@@ -215,6 +215,45 @@ def test_distillation_composes(more, image_teacher):
     assert np.isfinite(model.fit(*images(), verbose=0).history["loss"]).all()
 
 
+ATTACKS = [
+    "fgsm(epsilon=0.3, alpha=0.25)",
+    "ifgsm(epsilon=0.3, alpha=0.25, steps=1, step_size=0.3)",
+    "pgd(epsilon=0.3, alpha=0.0, steps=1, step_size=0.3, random_start=False)",
+]
+
+
+@pytest.mark.parametrize("weight", [0.5, 0.8])
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_attack_takes_the_place_of_the_share_that_distill_leaves_the_labels(attack, weight, teacher):
+    path, kernel, bias = teacher
+    x, y = features()
+    alpha = 0.0 if attack.startswith("pgd") else 0.25
+    net = linear_net(num_classes=3, kernel_regularizer=keras.regularizers.L2(0.3))
+    (w, b), after, model = one_step(f"distill(teacher={path!r}, weight={weight}, temperature=1.0)+{attack}", net, x, y)
+    clean = softmax(x @ w + b) - np.eye(3)[y]
+    moved = x + 0.3 * np.sign(clean @ w.T)
+    hard = (clean, softmax(moved @ w + b) - np.eye(3)[y])
+    soft = softmax(x @ w + b) - softmax(x @ kernel + bias)
+    shares = ((1 - weight) * alpha, (1 - weight) * (1 - alpha))
+    by_kernel = x.T @ (shares[0] * hard[0] + weight * soft) + moved.T @ (shares[1] * hard[1])
+    by_kernel = by_kernel / len(x) + (1 - weight) * 2 * 0.3 * w
+    by_bias = (shares[0] * hard[0] + shares[1] * hard[1] + weight * soft).mean(0)
+    np.testing.assert_allclose(after[0], w - 0.5 * by_kernel, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(after[1], b - 0.5 * by_bias, rtol=1e-4, atol=1e-5)
+    losses = [-np.log(softmax(v @ w + b)[np.arange(len(x)), y]).mean() for v in (x, moved)]
+    answers, theirs = softmax(x @ w + b), softmax(x @ kernel + bias)
+    divergence = (theirs * np.log(theirs / answers)).sum(-1).mean()
+    wanted = np.dot(shares, losses) + (1 - weight) * 0.3 * np.sum(w**2) + weight * divergence
+    np.testing.assert_allclose(model.history.history["loss"][0], wanted, rtol=1e-4)
+
+
+def test_an_attack_where_distill_leaves_the_labels_nothing_is_refused(teacher):
+    with pytest.raises(
+        InvalidArgument, match="pgd finds no plain loss to take the place of: distill leaves it nothing"
+    ):
+        zoo.recipe(f"distill(teacher={teacher[0]!r}, weight=1.0)+pgd").compile(linear_net(num_classes=3))
+
+
 def test_teachers_that_do_not_fit_are_refused_before_any_step(teacher, linear, image_teacher, tmp_path):
     path = teacher[0]
     x, y = features()

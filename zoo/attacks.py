@@ -100,7 +100,8 @@ def _of_type(number, tensor):
 def in_place_of_plain(step, loss, share, other, carried=None):
     """Returns the training loss with a share of the plain loss replaced by another one on the same targets.
 
-    What other tricks have added to `loss`, and regularisers, stay whole.
+    What other tricks have added to `loss`, and regularisers, stay whole; where one has scaled the plain loss down, the
+    other has its weight.
 
     Args:
         loss: the training loss so far.
@@ -110,7 +111,7 @@ def in_place_of_plain(step, loss, share, other, carried=None):
     """
     other = other + step.penalties()
     if loss is not step.plain:
-        return loss + share * (other - step.plain)
+        return loss + step.plain_weight * share * (other - step.plain)
     if share == 1.0:  # the pass back through the plain loss is spared
         return other
     return (1.0 - share) * (loss if carried is None else carried) + share * other
@@ -178,10 +179,16 @@ def replacing_plain(plan, name, objective):
     """Returns the plan with an objective that takes the place of the plain loss, wholly or in part.
 
     Raises:
-        Conflict: there is one already, so that the plain loss would be replaced twice.
+        Conflict: there is one already, so that the plain loss would be replaced twice, or another objective leaves the
+            plain loss no weight.
     """
     objective.takes_the_place_of_plain = name
     for other in plan.objective:
+        if all_of_it := getattr(other, "leaves_no_plain", None):
+            raise Conflict(
+                f"{name} finds no plain loss to take the place of: {all_of_it} leaves it nothing. "
+                f"Give {all_of_it} a weight below 1, or drop one of them."
+            )
         if taken := getattr(other, "takes_the_place_of_plain", None):
             raise Conflict(
                 f"{taken} and {name} both set the inputs that the loss is taken on. "

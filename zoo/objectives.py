@@ -75,12 +75,14 @@ class Step:
     Attributes:
         x, y, sample_weight: the batch.
         plain: the plain training loss, a scalar, regularisers included.
+        plain_weight: the share of it that the training loss so far still has; whoever scales that loss multiplies it.
         logits: what the model gave in the plain pass.
     """
 
     def __init__(self, model, recorder, plain, x, y, sample_weight, logits=None):
         self.model = model
         self.plain = plain
+        self.plain_weight = 1.0
         self.x = x
         self.y = y
         self.sample_weight = sample_weight

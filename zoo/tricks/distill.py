@@ -5,8 +5,8 @@ Use when: a large trained model, or an ensemble's best member, should hand its k
 Start with: weight=0.5 and temperature=2; a higher temperature where the teacher is very sure of itself.
 Formula: L = (1 - w) L_labels + w T^2 KL(softmax(z_teacher / T) || softmax(z_student / T))
 Composes with: augmentation, mixup included (the teacher sees the very batch that the student sees), every loss,
-    schedule and optimizer.
-Conflicts with: nothing.
+    schedule and optimizer; an attack's loss takes the place of the labels' share, and the teacher sees clean inputs.
+Conflicts with: ant, fgsm, ifgsm, pgd and free_lb at weight=1, which leaves them no loss to take the place of.
 Departures: the divergence in place of the cross-entropy with soft targets, which differs from it by a constant.
 Cost: one inference pass of the teacher a step, and its weights in memory; none of it is saved with the student.
 """
@@ -52,8 +52,11 @@ class Distill:
 
         def objective(step, loss):
             soft = teacher.loss(step, self.temperature)
+            step.plain_weight *= 1.0 - self.weight
             return (1.0 - self.weight) * loss + self.weight * soft
 
+        if self.weight == 1:
+            objective.leaves_no_plain = "distill"
         return plan.adding("objective", objective).adding("before_fit", teacher.prepare)
 
     def explain(self, plan):
