@@ -656,6 +656,12 @@ def test_the_range_test_ends_where_the_loss_diverges():
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("other", ["ema", "swa", "early_stopping"])
+def test_the_range_test_is_refused_beside_what_would_undo_it(other):
+    with pytest.raises(Conflict, match=rf"lr_finder.* and {other} .*Keep one of them: write `-{other}`"):
+        zoo.recipe(f"lr_finder+{other}").compile(linear_net())
+
+
 def valley(steps=200, noise=0.0):
     """Returns rates and a loss that falls fastest at 1e-3 and is lowest at 1e-1."""
     rates = np.geomspace(1e-7, 1.0, steps)

@@ -100,7 +100,12 @@ CASES = {
     "lookahead": Case("lookahead(steps=1)"),
     "lora": Case("lora(rank=2)", on=("heads", "number"), refuses=("gradual_unfreeze", "layer_decay")),
     "loss_weights": Case("loss_weights(learned=True)", on=("heads",), sets=("loss_weights",)),
-    "lr_finder": Case("lr_finder", sets=("decay",), refused_in_fit="lr_finder needs at least 20 steps"),
+    "lr_finder": Case(
+        "lr_finder",
+        sets=("decay",),
+        refuses=("early_stopping", "ema", "swa"),
+        refused_in_fit="lr_finder needs at least 20 steps",
+    ),
     "mixup": Case("mixup(alpha=0.4)", on=("image", "binary")),
     "muon": Case("muon", sets=("optimizer", "weight_decay")),
     "nadam": Case("nadam", sets=("optimizer",)),

@@ -4,8 +4,8 @@ Paper: Prechelt, 1998, https://doi.org/10.1007/3-540-49430-8_3, section 2
 Use when: the number of epochs is a generous guess and later ones only overfit.
 Start with: patience=5, of epochs; more where validation is small and noisy.
 Formula: stop after epoch e when no epoch of e - patience + 1 ... e has a metric better than the best by min_delta
-Composes with: everything; a schedule that falls over the whole fit is cut off where training stops.
-Conflicts with: nothing.
+Composes with: everything else; a schedule that falls over the whole fit is cut off where training stops.
+Conflicts with: lr_finder, whose test it would end.
 """
 
 from dataclasses import dataclass

@@ -4,8 +4,8 @@ Paper: Polyak and Juditsky, 1992, https://doi.org/10.1137/0330046
 Use when: the last steps are noisy: high learning rates, small batches.
 Start with: momentum 0.99 for short runs, 0.9999 for hundreds of epochs.
 Formula: a <- momentum a + (1 - momentum) w after each step
-Composes with: everything. Validation and the kept weights use the average; training goes on from the raw weights.
-Conflicts with: swa, which keeps another average of the same weights.
+Composes with: everything else. Validation and the kept weights use the average; training goes on from the raw weights.
+Conflicts with: swa, which keeps another average of the same weights; lr_finder, which puts the first weights back.
 """
 
 from dataclasses import dataclass

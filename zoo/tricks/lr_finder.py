@@ -7,7 +7,8 @@ Start with: one epoch, or some hundred steps.
 Formula: rate(step) = low (high / low)^(step / (T - 1)), with T steps; suggested is the rate at which the loss falls
     fastest over log(rate), and beside it a tenth of the rate at which it is lowest
 Composes with: every optimizer, loss and augmentation.
-Conflicts with: cosine, cyclic, one_cycle, step, polynomial, snapshot, which replace the same decay.
+Conflicts with: cosine, cyclic, one_cycle, step, polynomial, snapshot, which replace the same decay; ema and swa, which
+    would write their averages over the weights that it puts back; early_stopping, which would end the test.
 Departures: the optimizer's own rate plays no part. The test ends when the smoothed loss is four times its lowest, and
     the weights from before the fit are put back.
 """
@@ -19,13 +20,18 @@ import numpy as np
 from keras import ops
 
 from zoo.averages import put_back, values_of
-from zoo.errors import invalid
+from zoo.errors import Conflict, invalid
 from zoo.rate_finding import FEWEST, PICTURE, RateSearch, draw_rates, found_rates
 from zoo.registry import trick
 from zoo.schedules import BoundSchedule
 from zoo.weights import load_state, save_state
 
 KEPT = "lr_finder.safetensors"  # in a run's folder until the test has ended
+_UNDOING = {  # tricks that act after the weights were put back, or before the test is over
+    "ema": "ema would write its average over the weights that lr_finder puts back",
+    "swa": "swa would write its average over the weights that lr_finder puts back",
+    "early_stopping": "early_stopping would end its test, or leave the weights of one of its epochs",
+}
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -129,6 +135,12 @@ class LrFinder:
             raise invalid("lr_finder: `low` must be above 0 and below `high`", (self.low, self.high))
 
     def apply(self, plan):
+        for other, reason in _UNDOING.items():
+            if other in plan.tricks:
+                raise Conflict(
+                    f"lr_finder and {other} do not go together: {reason}. "
+                    f"Keep one of them: write `-{other}` or `-lr_finder`, or leave one out."
+                )
         plan = plan.but(decay=lambda peak: ExponentialRise(self.low, self.high))
         return plan.adding("callbacks", RecordLosses)
 

@@ -6,7 +6,7 @@ Start with: start=0.75 and a constant learning_rate of a fifth to a half of the 
     0.05 for VGG, and 0.05 of 0.1 for residual networks).
 Formula: w_swa <- (n w_swa + w) / (n + 1) at the end of each epoch from `start` on, with n averaged before
 Composes with: every optimizer and schedule; with cyclic and every= the length of its cycles, as in the paper.
-Conflicts with: ema, which keeps another average of the same weights.
+Conflicts with: ema, which keeps another average of the same weights; lr_finder, which puts the first weights back.
 Departures: batch-norm statistics of the average are taken over the training data without augmentation or dropout, so
     that a resumed run repeats them exactly.
 Cost: the weights twice; with batch norm, one forward pass over the training data for each averaged epoch.
