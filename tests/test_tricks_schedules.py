@@ -17,6 +17,7 @@ from zoo.compiled import ZooModel
 from zoo.data import from_arrays
 from zoo.errors import Conflict, InvalidArgument, RecipeWarning, UnknownName
 from zoo.rate_finding import RateSearch, draw_rates, found_rates, smooth
+from zoo.runs import Run
 from zoo.session import Session
 from zoo.snapshots import snapshot_models, snapshots_of
 from zoo.spec import Spec, attach
@@ -752,6 +753,24 @@ def test_in_a_run_the_range_test_leaves_a_picture(tmp_path, capfd):
     assert run.status == "finished"  # although the loss became infinite
     assert (run.folder / "lr_finder.png").is_file()
     assert "suggested" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(("high", "epochs"), [(1e20, 1), (1e20, 3), (1e-3, 2)])
+def test_a_run_whose_range_test_has_ended_is_resumed_to_its_end(high, epochs, tmp_path, monkeypatch):
+    options = {"recipe": f"lr_finder(high={high})+sgd", "epochs": epochs, "batch_size": 64, "quiet": True}
+
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Session, "finish", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            zoo.train("softmax", "digits", out=tmp_path / "run", **options)
+    fitted = Run(tmp_path / "run").history
+    for _ in range(2):  # the second time a finished run
+        run = zoo.train("softmax", "digits", resume=True, out=tmp_path / "run", **options)
+        assert run.status == "finished"
+        assert run.history == fitted
 
 
 # Going on after a stop

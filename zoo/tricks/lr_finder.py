@@ -56,17 +56,22 @@ class RecordLosses(keras.callbacks.Callback):
 
     Afterwards `found` is a `zoo.rate_finding.RatesFound`, which is in `model.rates_found` too. In a run, a file keeps
     losses and first weights until then, for a resumed `fit` to go on with.
+
+    Attributes:
+        finished: whether a stopped run had ended its test already.
     """
 
     folder, say = None, None  # set by `zoo.train`
 
     def __init__(self):
         super().__init__()
-        self.found, self._kept = None, {}
+        self.found, self.finished, self._kept = None, False, {}
 
     def restore(self, history):
-        """Reads what a stopped run has recorded."""
-        self._kept, _ = load_state(self.folder / KEPT)
+        """Reads what a stopped run has recorded; there is nothing to read once its test has ended."""
+        self.finished = not (self.folder / KEPT).is_file()
+        if not self.finished:
+            self._kept, _ = load_state(self.folder / KEPT)
 
     def on_train_begin(self, logs=None):
         steps = self.params["epochs"] * (self.params["steps"] or FEWEST)  # the schedule refuses what is not known
