@@ -526,6 +526,26 @@ def test_early_stopping_names_a_metric_that_is_not_there():
         model.fit(x, y, verbose=0)
 
 
+def test_early_stopping_waits_for_the_whole_of_what_the_recipe_asks_for():
+    callback = StopEarly("val_loss", patience=2, unripe=3)
+    rows = [{"epoch": e, "val_loss": v} for e, v in enumerate([0.1, 0.2, 0.3, 0.9, 0.8, 0.85, 0.85], start=1)]
+    callback.restore(rows[:6])
+    assert (callback.best, callback.best_epoch, callback.finished) == (0.8, 5, False)
+    callback.restore(rows[6:])
+    assert callback.finished
+    x, y = linear_data()
+    recipe = "early_stopping(metric='loss', min_delta=10.0, patience=2)+sgd+pgd(steps=1, epsilon=0.5, ramp=3)"
+    model = zoo.recipe(recipe).compile(linear_net())
+    watch = Watch()
+    model.fit(x, y, batch_size=24, epochs=8, verbose=0, callbacks=[watch])
+    assert len(watch.epochs) == 6  # epoch 4 is the first that has the whole epsilon, and none is as much better
+    for found, kept in zip(numpy_weights(model), watch.epochs[3], strict=True):
+        np.testing.assert_array_equal(found, kept)
+    (cannot,) = [line for line in model.complaints(24, 1, 5) if "early_stopping" in line]
+    assert cannot == "early_stopping(patience=2) cannot stop this fit, epochs=5, before whose epoch 4 it does not look"
+    assert not [line for line in model.complaints(24, 1, 6) if "early_stopping" in line]
+
+
 def test_a_run_that_stopped_early_is_finished_and_says_why(tmp_path, capfd):
     recipe = "early_stopping(min_delta=10.0, patience=2)"
     options = {"recipe": recipe, "epochs": 6, "batch_size": 128, "out": tmp_path / "run"}

@@ -4,7 +4,8 @@ Paper: Prechelt, 1998, https://doi.org/10.1007/3-540-49430-8_3, section 2
 Use when: the number of epochs is a generous guess and later ones only overfit.
 Start with: patience=5, of epochs; more where validation is small and noisy.
 Formula: stop after epoch e when no epoch of e - patience + 1 ... e has a metric better than the best by min_delta
-Composes with: everything else; a schedule that falls over the whole fit is cut off where training stops.
+Composes with: everything else; a schedule that falls over the whole fit is cut off where training stops, and epochs
+    of an attack's ramp are not looked at.
 Conflicts with: lr_finder, whose test it would end.
 """
 
@@ -29,6 +30,7 @@ class StopEarly(keras.callbacks.Callback):
         metric: name in the logs, such as "val_loss"; less is better but for accuracies and their like.
         patience: epochs.
         min_delta: by how much a value must be better to count.
+        unripe: first epochs that are not looked at, as the recipe asks for less in them.
 
     Attributes:
         finished: whether it stopped, or, restored from a history, would have.
@@ -37,9 +39,9 @@ class StopEarly(keras.callbacks.Callback):
 
     folder, say = None, None  # set by `zoo.train`
 
-    def __init__(self, metric="val_loss", patience=5, min_delta=0.0):
+    def __init__(self, metric="val_loss", patience=5, min_delta=0.0, unripe=0):
         super().__init__()
-        self.metric, self.patience, self.min_delta = metric, patience, min_delta
+        self.metric, self.patience, self.min_delta, self.unripe = metric, patience, min_delta, unripe
         self.sign = -1.0 if metric.rpartition("_")[2] in _HIGHER else 1.0
         self.best, self.best_epoch, self.waited = None, None, 0
         self.finished, self.reason, self._weights = False, None, None
@@ -70,6 +72,8 @@ class StopEarly(keras.callbacks.Callback):
         if self.metric not in row:
             works = "Give `fit` validation_data, or watch the training: early_stopping(metric='loss')."
             raise unknown("metric of this fit", self.metric, row, works=works if self.metric[:4] == "val_" else None)
+        if epoch <= self.unripe:
+            return False
         value = float(row[self.metric])
         if self.best is None or self.sign * (self.best - value) > self.min_delta:
             self.best, self.best_epoch, self.waited = value, epoch, 0
@@ -112,18 +116,22 @@ class EarlyStopping:
             raise invalid("early_stopping: `min_delta` must be 0 or more", self.min_delta)
 
     def apply(self, plan):
-        plan = plan.adding("callbacks", lambda: StopEarly(self.metric, self.patience, self.min_delta))
-        return plan.adding("at_fit", self.complaints)
+        unripe = plan.unripe
 
-    def complaints(self, batch_size, steps_per_epoch, epochs):
-        """Returns what can never stop a fit of so many epochs."""
-        if self.patience < epochs:
-            return []
-        return [f"early_stopping(patience={self.patience}) cannot stop this fit, epochs={epochs}"]
+        def complaints(batch_size, steps_per_epoch, epochs):
+            """Returns what can never stop a fit of so many epochs."""
+            if unripe + self.patience < epochs:
+                return []
+            begins = f", before whose epoch {unripe + 1} it does not look" if unripe else ""
+            return [f"early_stopping(patience={self.patience}) cannot stop this fit, epochs={epochs}{begins}"]
+
+        plan = plan.adding("callbacks", lambda: StopEarly(self.metric, self.patience, self.min_delta, unripe))
+        return plan.adding("at_fit", complaints)
 
     def explain(self, plan):
         delta = f" by more than {self.min_delta:g}" if self.min_delta else ""
+        begins = f", from epoch {plan.unripe + 1} on," if plan.unripe else ""
         return (
-            f"training stops when {self.metric} has not improved{delta} for {self.patience} epochs, and the weights of "
-            f"the best epoch are kept"
+            f"training stops when {self.metric} has{begins} not improved{delta} for {self.patience} epochs, and the "
+            f"weights of the best epoch are kept"
         )
