@@ -546,6 +546,19 @@ def test_early_stopping_waits_for_the_whole_of_what_the_recipe_asks_for():
     assert not [line for line in model.complaints(24, 1, 6) if "early_stopping" in line]
 
 
+@pytest.mark.filterwarnings("ignore::zoo.errors.RecipeWarning")
+def test_early_stopping_passes_over_epochs_that_do_not_validate():
+    x, y = linear_data()
+    for checked in ({"validation_data": (x, y)}, {"validation_split": 0.5}):
+        model = zoo.recipe("early_stopping(min_delta=10.0, patience=2)").compile(linear_net())
+        history = model.fit(x, y, epochs=10, verbose=0, validation_freq=2, **checked).history
+        assert len(history["val_loss"]) == 3
+        assert len(history["loss"]) == 6
+    model = zoo.recipe("early_stopping(metric='val_los')").compile(linear_net())
+    with pytest.raises(UnknownName, match="Did you mean 'val_loss'"):
+        model.fit(x, y, epochs=2, verbose=0, validation_freq=2, validation_data=(x, y))
+
+
 def test_a_run_that_stopped_early_is_finished_and_says_why(tmp_path, capfd):
     recipe = "early_stopping(min_delta=10.0, patience=2)"
     options = {"recipe": recipe, "epochs": 6, "batch_size": 128, "out": tmp_path / "run"}

@@ -168,6 +168,8 @@ class ZooModel(keras.Model):
 
                 steps, held_out = kwargs.get("steps_per_epoch"), kwargs.get("validation_split", 0.0)
                 callback.examples = examples_of(x, batch_size, steps, held_out)
+            if hasattr(callback, "validates"):
+                callback.validates = kwargs.get("validation_data") is not None or bool(kwargs.get("validation_split"))
         if self._plan.balance is not None and augment:
             from zoo.balancing import balanced
 

@@ -217,6 +217,7 @@ class Session:
         called; `restore(history)`, called before a resumed `fit` with the rows of the epochs so far; `folder`, which
         is set to the run's; `say`, which is set to a function that prints a text unless the run is quiet; `examples`,
         which is set to one that gives the inputs of the training data batch by batch, unaugmented, in their own order;
+        `validates`, which `fit` sets to whether it has validation data;
         and `finished`, which says that it wants no more epochs.
         """
         if self._callbacks is None:

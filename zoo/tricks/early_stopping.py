@@ -33,6 +33,7 @@ class StopEarly(keras.callbacks.Callback):
         unripe: first epochs that are not looked at, as the recipe asks for less in them.
 
     Attributes:
+        validates: whether the fit has validation data, which `ZooModel.fit` says.
         finished: whether it stopped, or, restored from a history, would have.
         reason: why, a sentence, or None.
     """
@@ -44,6 +45,7 @@ class StopEarly(keras.callbacks.Callback):
         self.metric, self.patience, self.min_delta, self.unripe = metric, patience, min_delta, unripe
         self.sign = -1.0 if metric.rpartition("_")[2] in _HIGHER else 1.0
         self.best, self.best_epoch, self.waited = None, None, 0
+        self.validates = False
         self.finished, self.reason, self._weights = False, None, None
 
     def restore(self, history):
@@ -70,8 +72,11 @@ class StopEarly(keras.callbacks.Callback):
     def _look(self, epoch, row):
         """Returns whether an epoch is the best so far."""
         if self.metric not in row:
+            unseen = self.metric[:4] == "val_" and not any(name[:4] == "val_" for name in row)
+            if unseen and (self.validates or self.best is not None):
+                return False  # `validation_freq` leaves this epoch out
             works = "Give `fit` validation_data, or watch the training: early_stopping(metric='loss')."
-            raise unknown("metric of this fit", self.metric, row, works=works if self.metric[:4] == "val_" else None)
+            raise unknown("metric of this fit", self.metric, row, works=works if unseen else None)
         if epoch <= self.unripe:
             return False
         value = float(row[self.metric])
@@ -95,8 +100,8 @@ class StopEarly(keras.callbacks.Callback):
 class EarlyStopping:
     """See the card above.
 
-    `patience`: epochs without improvement after which training stops; `metric`: what is watched, a name in the history;
-    `min_delta`: by how much it must be better, 0 or more.
+    `patience`: epochs without improvement after which training stops, of those that have the metric; `metric`: what is
+    watched, a name in the history; `min_delta`: by how much it must be better, 0 or more.
     """
 
     patience: int = 5
