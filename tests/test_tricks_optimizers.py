@@ -745,6 +745,26 @@ def test_factors_multiply_and_follow_a_variable_without_a_new_trace():
         np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize("optimizer", ["ftrl", "schedule_free_adamw"])
+def test_a_weight_that_must_stand_still_is_refused_in_the_name_of_who_asks(optimizer):
+    asking = {
+        "freeze_bn(affine=True)": "freeze_bn",
+        "gradual_unfreeze+freeze_bn": "gradual_unfreeze",
+        "freeze_bn(affine=True)+gradual_unfreeze+layer_decay": "freeze_bn and gradual_unfreeze",
+    }
+    for text, names in asking.items():
+        with pytest.raises(InvalidArgument, match=f"cannot stand still for {names}[.]"):
+            zoo.recipe(f"{optimizer}+{text}").compile(image_net())
+    zoo.recipe(f"{optimizer}+freeze_bn+layer_decay").compile(image_net())
+
+
+@pytest.mark.parametrize("text", ["freeze_bn(affine=True)", "gradual_unfreeze"])
+def test_rates_of_their_own_are_refused_for_two_players_in_the_name_of_who_asks(text):
+    model = zoo.build("wgan", image_shape=(8, 8, 1), latent_dim=3, widths=(2, 2))
+    with pytest.raises(InvalidArgument, match=rf"two players .* Drop {text.partition('(')[0]}\."):
+        zoo.recipe(text).compile(model)
+
+
 # Layer-wise decay
 
 VIT = {"image_shape": (8, 8, 1), "patch_size": 4, "depth": 2, "embed_dim": 8, "num_heads": 2}

@@ -132,7 +132,8 @@ def optimizer_of(plan, model):
     if options.get("weight_decay") and plan.decay_exempt:
         optimizer.exclude_from_weight_decay(var_list=[v for v in model.trainable_variables if len(v.shape) < 2])
     if plan.rate_factors:
-        scale_rates(optimizer, [factors(model) for factors in plan.rate_factors])
+        asking = [getattr(factors, "trick", None) for factors in plan.rate_factors]
+        scale_rates(optimizer, [factors(model) for factors in plan.rate_factors], asking)
     for wrap in plan.optimizer_wrappers:
         optimizer = wrap(optimizer, model)
     if isinstance(rate, BoundSchedule):
@@ -140,7 +141,7 @@ def optimizer_of(plan, model):
     return optimizer
 
 
-def scale_rates(optimizer, tables):
+def scale_rates(optimizer, tables, asking=()):
     """Makes an optimizer multiply its learning rate by factors of each variable's own, in updates and weight decay.
 
     What the optimizer keeps, such as moments, is as without factors. Variables whose factor is 0 stand still.
@@ -149,18 +150,20 @@ def scale_rates(optimizer, tables):
         optimizer: a `keras.optimizers.Optimizer`, changed in place.
         tables: dicts, path of a trainable variable -> factor, a number or a scalar `keras.Variable`; several multiply,
             and a variable in none has 1.
+        asking: name of the trick that asks for each table, or None, for messages.
 
     Raises:
         InvalidArgument: the optimizer cannot work at rates of each variable's own.
     """
     if hasattr(optimizer, "generator"):  # a `zoo.adversarial.Alternating`
-        works = "Drop layer_decay or gradual_unfreeze."
-        raise invalid("two players have no common order of layers that learning rates could go by", works=works)
-    changing = any(not isinstance(f, (int, float)) or f == 0 for table in tables for f in table.values())
-    if changing and isinstance(optimizer, (keras.optimizers.Ftrl, keras.optimizers.ScheduleFreeAdamW)):
+        works = f"Drop {_names(asking)}." if any(asking) else None
+        raise invalid("two players take turns, at no learning rates of each variable's own", works=works)
+    stopping = [any(not isinstance(f, (int, float)) or f == 0 for f in table.values()) for table in tables]
+    if any(stopping) and isinstance(optimizer, (keras.optimizers.Ftrl, keras.optimizers.ScheduleFreeAdamW)):
+        names = _names(name for name, stops in zip(asking, stopping, strict=False) if stops)
         raise invalid(
-            "ftrl and schedule_free_adamw make a weight out of sums over all steps, so it cannot stand still at first, "
-            "as gradual_unfreeze asks",
+            f"ftrl and schedule_free_adamw make a weight out of sums over all steps, so it cannot stand still"
+            f"{names and ' for '}{names}",
             type(optimizer).__name__,
             "Take another optimizer, such as adamw.",
         )
@@ -205,3 +208,7 @@ def scale_rates(optimizer, tables):
                 del optimizer.__dict__["_get_current_learning_rate"]
 
     optimizer.__dict__.update(_backend_update_step=update_step, _apply_weight_decay=apply_weight_decay)
+
+
+def _names(asking):
+    return " and ".join(sorted({name for name in asking if name}))

@@ -67,7 +67,7 @@ class Plan:
         optimizer_wrappers: functions `(optimizer, model) -> optimizer`.
         decay_exempt: whether `weight_decay` leaves out weights of fewer than two dimensions: biases, normalisation.
         rate_factors: functions `model -> {variable path: factor}` of the learning rate; a factor is a number or a
-            scalar `keras.Variable`.
+            scalar `keras.Variable`. One whose factors stop a variable has the name of its trick in `trick`.
         learning_rate: the peak rate, which `decay` and `wrappers` shape over the steps.
         decay: function `peak rate -> schedule`, or None for a constant rate.
         wrappers: functions `rate or schedule -> schedule`.

@@ -4,8 +4,9 @@ Paper: He et al., 2015, https://arxiv.org/abs/1512.03385, appendix A
 Use when: a pretrained model is fine-tuned in small batches, whose own statistics are noise.
 Start with: affine=False, so that scale and shift still learn; the paper keeps them too.
 Formula: y = gamma (x - mean) / sqrt(variance + epsilon) + beta, with the stored mean and variance
-Composes with: everything. It needs statistics worth keeping: those of a model trained before.
-Conflicts with: nothing.
+Composes with: everything else. It needs statistics worth keeping: those of a model trained before.
+Conflicts with: ftrl and schedule_free_adamw, which make weights out of sums over all steps, and models of two players,
+    where affine=True.
 """
 
 from dataclasses import dataclass
@@ -40,3 +41,6 @@ class FreezeBn:
 def fixed_affine(model):
     """Returns factor 0 of the learning rate for gamma and beta of each batch-norm layer, by path."""
     return {v.path: 0.0 for layer in batch_norms(model) for v in layer.trainable_variables}
+
+
+fixed_affine.trick = "freeze_bn"  # for messages

@@ -6,7 +6,8 @@ Start with: learning_rate=0.05 to 0.1; the defaults are Keras's.
 Formula: z = z + g - ((n + g^2)^-p - n^-p) / rate w, n = n + g^2, with p the learning_rate_power,
     w = -(z - clip(z, -l1, l1)) / (n^-p / rate + 2 l2 + beta / rate)
 Composes with: clip_norm, weight_decay, accumulate, lookahead, layer_decay; schedules, though its steps shrink anyway.
-Conflicts with: every other optimizer; gradual_unfreeze, because it makes weights out of sums over all steps.
+Conflicts with: every other optimizer; gradual_unfreeze and freeze_bn(affine=True), because it makes weights out of
+    sums over all steps.
 Departures: the sums do not know the first weights, as in Keras, so these fade in the first steps.
 """
 

@@ -83,7 +83,11 @@ class GradualUnfreeze:
                 return []
             return [f"gradual_unfreeze trains the whole model from epoch {last} on, and this fit has epochs={epochs}"]
 
-        plan = plan.adding("rate_factors", lambda model: {path: factors[group] for path, group in of.items()})
+        def thawing(model):
+            return {path: factors[group] for path, group in of.items()}
+
+        thawing.trick = "gradual_unfreeze"  # for messages
+        plan = plan.adding("rate_factors", thawing)
         return plan.adding("callbacks", lambda: Thaw(factors, self.epochs_per_group)).adding("at_fit", complaints)
 
     def explain(self, plan):

@@ -5,8 +5,8 @@ Use when: the length of training is not known beforehand.
 Start with: learning_rate=0.0025, Keras's, and a warmup (`warmup_steps`, or the trick).
 Formula: z = z - rate g / (sqrt(vhat) + epsilon), x = (1 - 1/t) x + z / t, w = (1 - b1) z + b1 x
 Composes with: warmup, clip_norm, weight_decay, accumulate, lookahead, layer_decay.
-Conflicts with: every other optimizer; decays, whose place it takes; gradual_unfreeze, because it averages over all
-steps.
+Conflicts with: every other optimizer; decays, whose place it takes; gradual_unfreeze and freeze_bn(affine=True),
+because it averages over all steps.
 Departures: validation and the kept weights are w, as in Keras, where the paper takes x; they differ by 1 - b1 of the
 way to z. The average is uniform, not weighed by the squared rate, as in Keras, whose step of 3.15 is mended here.
 """
