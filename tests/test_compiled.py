@@ -337,6 +337,41 @@ def test_halves_are_the_whole(tmp_path):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
 
+def test_a_resumed_fit_under_float16_has_the_rates_of_an_uninterrupted_one(policy, tmp_path):
+    """Steps that overflow do not advance the optimizer's count, and a resumed fit must not make up for them."""
+    policy("mixed_float16")
+    x, y = images()
+    fit = {"batch_size": 8, "epochs": 3, "shuffle": False, "verbose": 0}
+    start = numpy_weights(net := image_net(drop_rate=0.0))
+
+    def rates_of(model, until=3, **options):
+        found = []
+
+        class Rates(keras.callbacks.Callback):
+            def on_train_batch_begin(self, batch, logs=None):
+                found.append(float(self.model.optimizer.learning_rate))
+
+            def on_epoch_end(self, epoch, logs=None):
+                self.model.stop_training = epoch + 1 == until
+
+        model.fit(x, y, callbacks=[Rates()], **options, **fit)
+        return found
+
+    def compiled(net):
+        net.set_weights(start)
+        model = zoo.recipe("cosine").compile(net)
+        model.optimizer.build(model.trainable_variables)
+        model.optimizer.dynamic_scale.assign(2.0**20)  # the first steps overflow, and each halves it
+        return model
+
+    whole = rates_of(model := compiled(net))
+    assert 0 < int(model.optimizer.iterations) < len(whole) - 1
+    halves = rates_of(model := compiled(image_net(drop_rate=0.0)), until=1)
+    model.save(tmp_path / "half.keras")
+    halves += rates_of(keras.saving.load_model(tmp_path / "half.keras"), initial_epoch=1)
+    assert halves == whole
+
+
 def test_the_file_holds_the_recipe_and_no_objects(tmp_path):
     import zipfile
 

@@ -228,8 +228,12 @@ class ZooModel(keras.Model):
         """Tells the schedule its horizon. `fit` does this by itself; a training loop of your own must."""
         if self.schedule is not None:
             # Its own count, as schedules follow it: `iterations` counts only steps that accumulation completes.
-            counted = getattr(self.optimizer, "inner_optimizer", self.optimizer)._iterations
-            start = int(counted) - initial_epoch * steps_per_epoch
+            inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+            start = int(inner._iterations) - initial_epoch * steps_per_epoch
+            if inner is not self.optimizer and initial_epoch and self.schedule.bound:
+                # Steps that overflow under float16 are not in that count, and no fit begins before the one it resumes.
+                bound_start, _, bound_steps = keras.ops.convert_to_numpy(self.schedule.horizon)
+                start = max(start, int(bound_start)) if bound_steps == steps_per_epoch else start
             self.schedule.bind(steps_per_epoch=steps_per_epoch, epochs=epochs, start=start)
             for line in self.schedule.complaints(epochs):
                 warnings.warn(line, stacklevel=2)
