@@ -291,6 +291,26 @@ def test_padding_changes_nothing(case):
     np.testing.assert_allclose(predict(long, padded), predict(short, x), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [("lstm", {}), ("gru", {"bidirectional": True}), ("siamese", {"pool": "mean"}), ("price", {})],
+)
+def test_a_row_of_padding_alone_is_no_division_by_zero(name, changes):
+    case = next(c for c in CASES if str(c) == name)
+    model = build(name, **case.arguments | changes)
+    x, _ = batch_of(case)
+    ids = [rows for rows in by_name(x).values() if rows.dtype.kind == "i"]
+    others = predict(model, x)[1:]
+    for rows in ids:
+        rows[0] = 0
+    outputs = predict(model, x)
+    np.testing.assert_allclose(outputs[1:], others, rtol=1e-5, atol=1e-6)
+    assert np.isfinite(outputs).all()
+    model.compile("sgd", "mse", jit_compile=JIT)
+    model.fit(x, np.ones_like(outputs), verbose=0)
+    assert all(np.isfinite(w).all() for w in model.get_weights())
+
+
 def test_drop_path_skips_a_branch_for_whole_images():
     case = next(c for c in CASES if c.name == "vit_tiny")
     model = build(case.name, **case.arguments | {"drop_path_rate": 0.5})

@@ -1,7 +1,7 @@
 """The two ends of a model, its input and its logits, and the checks of the arguments that shape them."""
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from zoo.errors import invalid
 
@@ -89,6 +89,14 @@ def token_input(sequence_length, *, name="tokens", batch_size=None):
     if batch_size is not None:
         positive(batch_size=batch_size)
     return keras.Input((sequence_length,), batch_size=batch_size, dtype="int32", name=name)
+
+
+def counted(words):
+    """Returns the mask of an average over the words of each row, (B, T) -> (B, T): all steps of a row without a word.
+
+    A row of padding alone would otherwise be an average over nothing, 0 / 0, and one such row makes every weight NaN.
+    """
+    return ops.logical_or(words, ops.logical_not(ops.any(words, axis=1, keepdims=True)))
 
 
 def logits_layer(num_classes, *, kernel_initializer="glorot_uniform", name="logits"):

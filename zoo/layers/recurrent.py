@@ -3,7 +3,7 @@
 import keras
 from keras import layers, ops
 
-from zoo.layers.ends import choice, logits_layer, positive, rate, token_input
+from zoo.layers.ends import choice, counted, logits_layer, positive, rate, token_input
 
 
 def both_ways(recurrent, units, sequences, x, mask, *, name):
@@ -69,6 +69,6 @@ def recurrent_classifier(
         else:
             x = recurrent(units, return_sequences=sequences, name=f"{name}{i}")(x, mask=words)
     if pool == "mean":
-        x = layers.GlobalAveragePooling1D(name="pool")(x, mask=words)
+        x = layers.GlobalAveragePooling1D(name="pool")(x, mask=counted(words))
     x = layers.Dropout(drop_rate, name="drop")(x)
     return keras.Model(tokens, logits_layer(num_classes)(x), name=name)

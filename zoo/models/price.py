@@ -10,7 +10,7 @@ Departures: the book draws this model without a listing, a dense trunk, a recurr
 import keras
 from keras import layers, ops
 
-from zoo.layers.ends import choice, image_input, logits_layer, positive, rate, token_input
+from zoo.layers.ends import choice, counted, image_input, logits_layer, positive, rate, token_input
 from zoo.layers.norms import activated, norm_layer
 from zoo.registry import register
 
@@ -23,7 +23,7 @@ def read(tokens, vocab_size, embed_dim, text):
     x = layers.Embedding(vocab_size, embed_dim, name="embedding")(tokens)  # (B, T, E)
     if text == "lstm":
         return layers.LSTM(embed_dim, name="lstm")(x, mask=words)
-    return layers.GlobalAveragePooling1D(name="words")(x, mask=words)
+    return layers.GlobalAveragePooling1D(name="words")(x, mask=counted(words))
 
 
 def seen(x, filters, norm, activation):

@@ -10,7 +10,7 @@ Departures: the default compares by |a - b| and a * b (Tai et al., 2015, section
 import keras
 from keras import layers, ops
 
-from zoo.layers.ends import choice, logits_layer, positive, rate, token_input
+from zoo.layers.ends import choice, counted, logits_layer, positive, rate, token_input
 from zoo.registry import register
 
 VARIANTS = {"siamese": {}}
@@ -71,7 +71,7 @@ def siamese(
         """The shared encoder, (B, T) -> (B, U)."""
         words = ops.not_equal(tokens, 0)  # (B, T)
         x = lstm(drop(embedding(tokens)), mask=words)
-        return average(x, mask=words) if average else x
+        return average(x, mask=counted(words)) if average else x
 
     first = token_input(sequence_length, name="first")
     second = token_input(sequence_length, name="second")
