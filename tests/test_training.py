@@ -415,6 +415,38 @@ def test_ctrl_c_says_how_to_go_on(uninterrupted, tmp_path):
     same_end(Run(tmp_path / "run"), uninterrupted)
 
 
+class Stopped(BaseException):
+    """What a signal does to a program that does not expect it."""
+
+
+@pytest.mark.parametrize("writes", range(4))
+def test_a_run_stopped_before_its_first_epoch_can_be_started_or_resumed(writes, tmp_path, monkeypatch):
+    from zoo import files
+
+    digits = load("digits")
+    data = digits.but(assets={"note.txt": b"of the data"})
+    left, replace = [writes], os.replace
+
+    def rename(source, target):
+        left[0] -= 1
+        if left[0] < 0:
+            raise Stopped
+        return replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "replace", rename)
+        with pytest.raises(Stopped):
+            quick(tmp_path / "run", data=data, epochs=1)
+    (tmp_path / "run" / ".config.json.1-ab.zoo-tmp").write_bytes(b"{")  # as a kill leaves it
+    if writes:
+        with pytest.raises(InvalidArgument, match="already holds a run"):
+            quick(tmp_path / "run", data=data, epochs=1)
+    run = quick(tmp_path / "run", data=data, epochs=1, resume=bool(writes))
+    assert files_in(run.folder) >= {"run.json", "config.json", "note.txt", "best.safetensors"}
+    assert not list(run.folder.glob("*.zoo-tmp"))
+    assert run.status == "finished"
+
+
 def test_a_finished_run_resumes_to_itself(uninterrupted, tmp_path):
     first = quick(tmp_path / "run")
     before, history = weights_of(first), first.history

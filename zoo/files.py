@@ -88,6 +88,11 @@ def temporary_beside(path):
     return path.with_name(f".{path.name[:160]}.{os.getpid()}-{secrets.token_hex(4)}{_TEMPORARY}")
 
 
+def is_temporary(path):
+    """Says whether a path is what a writer has begun, or has left when it was killed."""
+    return path.name.startswith(".") and path.name.endswith(_TEMPORARY)
+
+
 def remove_temporary(folder):
     """Removes what killed writers left in a folder. Call it only while holding that folder's lock."""
     with contextlib.suppress(OSError):

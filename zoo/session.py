@@ -92,11 +92,11 @@ class Session:
     def run(self, resume):
         done = self.restore() if resume and (self.folder / LAST).is_file() else 0
         epochs = self.settings["epochs"]
+        self.write()  # before all other files: a folder without it is no run's, and could not be resumed
         if not done:
             for name, content in self.dataset.assets.items():
                 write_atomic(self.folder / name, content)
             write_atomic(self.folder / runs.CONFIG, json.dumps(self.spec.to_json(), indent=1) + "\n")
-        self.write()
         if done < epochs and not self.stopped_early():
             self.fit(done)
         return self.finish()

@@ -12,7 +12,7 @@ from zoo.data import load as load_data
 from zoo.data.feed import steps_per_epoch
 from zoo.errors import RecipeWarning, invalid
 from zoo.factory import build, resolve
-from zoo.files import check_writable, locked, make_folder
+from zoo.files import check_writable, is_temporary, locked, make_folder, remove_temporary
 from zoo.inference import check_fit, check_targets, check_task, for_model
 from zoo.plan import count
 from zoo.progress import console, say
@@ -99,6 +99,7 @@ def train(
             return "\n".join([*opening, _said_before(compiled, dataset, chosen, settings, folder)])
         make_folder(folder)
         with locked(folder / ".lock", wait_seconds=0):
+            remove_temporary(folder)  # of a run that was killed while it wrote
             for text in opening:
                 say(console(quiet), text)
             if compiled.plan.subset is not None:
@@ -263,7 +264,7 @@ def _check_folder(folder, resume):
         if not resume:
             works = "Pass resume=True (--resume) to continue it, or another out=."
             raise invalid(f"{folder} already holds a run", works=works)
-    elif folder.exists() and (not folder.is_dir() or any(p.name not in (".lock", SCORING) for p in folder.iterdir())):
+    elif folder.exists() and (not folder.is_dir() or not all(map(_of_a_start, folder.iterdir()))):
         raise invalid(f"{folder} exists and is no run folder", works="Pass another out=.")
     elif (folder / SCORING).exists() and not resume:
         works = "Pass resume=True (--resume) to continue it, or another out=."
@@ -273,6 +274,11 @@ def _check_folder(folder, resume):
             f"there is no run to resume in {folder}", works="Leave out resume=True (--resume), or check out=."
         )
     check_writable(folder)
+
+
+def _of_a_start(path):
+    """Says whether a run that was stopped before its first record may have left a path in its folder."""
+    return path.name in (".lock", SCORING) or is_temporary(path)
 
 
 def _command(model, data, chosen, settings, data_options, weights, arguments):
