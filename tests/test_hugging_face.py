@@ -605,6 +605,28 @@ def test_what_is_being_written_is_not_pruned():
     assert cached() == []
 
 
+def test_what_a_conversion_writes_is_not_pruned_before_it_is_old():
+    """Its folder's name says no revision yet, so there is no lock to ask."""
+    cache = Path(os.environ["ZOO_CACHE"])
+    stage, record = cache / "models" / ".converted.1-ab12cd34.zoo-tmp", cache / "known" / ".x.json.1-ab12cd34.zoo-tmp"
+    stage.mkdir(parents=True)
+    record.parent.mkdir(parents=True)
+    for path in (stage / "config.json", record):
+        path.write_text("{}")
+    assert keeping.prune(everything=True) == ([], [])
+    assert (stage / "config.json").is_file()
+    assert record.is_file()
+    old = time.time() - 2 * keeping.BEING_WRITTEN
+    os.utime(stage, (old, old))
+    assert keeping.prune() == ([], [])  # a file in it is still growing
+    for path in (stage / "config.json", stage, record):
+        os.utime(path, (old, old))
+    [[entry], kept] = keeping.prune()
+    assert (entry.path, kept) == (stage, [])
+    assert not stage.exists()
+    assert not record.exists()
+
+
 def test_an_unfinished_pull_is_listed_and_its_part_pruned(hub_server, capsys):
     commit = hub_server.add_repo(REPO, revision())
     hub_server.fault("silent", "/storage/", times=10**6)

@@ -14,7 +14,7 @@ from zoo.hub import manifest, shelf
 
 WHOLE, DAMAGED, UNFINISHED, LEFTOVER = "whole", "damaged", "unfinished", "leftover"
 OTHERS = {"data": "downloaded data", "arrays": "decoded data"}  # folder -> kind
-BEING_WRITTEN = 3600  # seconds since an unfinished download of data last grew, within which it may be going on
+BEING_WRITTEN = 3600  # seconds since what has no lock, such as an unfinished download of data, last grew: it may go on
 _KEY = re.compile(r"(?P<key>(?:.*[^0-9a-f])?[0-9a-f]{40})(?:[^0-9a-f].*)?")
 
 
@@ -51,12 +51,14 @@ def entries(thorough=False):
             if path.name.endswith(".lock"):
                 continue
             state = _state(path, thorough)
+            if state == LEFTOVER and not _KEY.fullmatch(path.name) and _young(path):
+                continue  # a local file is being converted, and its revision is not known yet
             name = _name(path.name.removesuffix(".incoming").lstrip(".") if path.name[0] == "." else path.name)
             found.append(_entry(str(path.name) if state == LEFTOVER else name, "model", path, state))
         for folder, kind in OTHERS.items():
             for path in _in(cache_folder(folder)):
                 state = LEFTOVER if path.name.endswith(".zoo-tmp") else WHOLE
-                if state == LEFTOVER and time.time() - path.lstat().st_mtime < BEING_WRITTEN:
+                if state == LEFTOVER and _young(path):
                     continue
                 found.append(_entry(f"{folder}/{path.name}", kind, path, state))
     return sorted(found, key=lambda e: (e.used, e.name))
@@ -64,6 +66,15 @@ def entries(thorough=False):
 
 def _in(folder):
     return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _young(path):
+    """Says whether a file, or anything in a folder, was written so lately that its writer may still be at it."""
+    try:
+        newest = max(p.lstat().st_mtime for p in (path, *path.rglob("*")))
+    except FileNotFoundError:  # its writer has just finished
+        return True
+    return time.time() - newest < BEING_WRITTEN
 
 
 def _entry(name, kind, path, state):
@@ -166,6 +177,8 @@ def _forget():
     """Removes what is known of revisions that are no longer here."""
     here = {path.name for path in _in(shelf.models()) if not path.name.startswith(".")}
     for path in _in(shelf.known()):
+        if path.name.startswith(".") and _young(path):
+            continue
         known = shelf.read_known(path.name.removesuffix(".json")) or {}
         gone = known.get("folder") not in here if "@" not in path.name else not _any_of(known.get("commit"), here)
         if gone:
