@@ -110,6 +110,19 @@ def test_a_probe_sees_every_example_once(vit, tmp_path, monkeypatch):
     assert len(seen) == sum(map(len, data.splits.values()))
 
 
+def test_a_probe_measures_groups_of_examples_as_other_runs_do(vit, tmp_path):
+    data = some("digits_parity")
+    for split in data.splits.values():
+        split.groups = {"half": np.arange(len(split)) % 2}
+    runs = [
+        finetune(vit, data, recipe=recipe, epochs=1, batch_size=32, out=tmp_path / recipe, quiet=True)
+        for recipe in ("features_once", "freeze_backbone")
+    ]
+    probe, head = (run.record["by_group"]["test"]["by_half"] for run in runs)
+    assert {half: row["examples"] for half, row in probe.items()} == {h: row["examples"] for h, row in head.items()}
+    assert list(probe) == ["0", "1"]
+
+
 def test_rates_fall_by_the_formula(vit):
     model = zoo.recipe("finetune_llrd").compile(vit.model())
     depths, count = variable_depths(model)

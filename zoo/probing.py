@@ -88,4 +88,6 @@ def _features(encoder, split, batch_size):
     for start in range(0, len(split), batch_size):
         x, _ = split.batch(np.arange(start, min(start + batch_size, len(split))))
         parts.append(next(iter(outputs_of(encoder, x).values())).astype("float32"))
-    return TreeSplit(np.concatenate(parts), split.labels)
+    made = TreeSplit(np.concatenate(parts), split.labels)
+    made.groups = split.groups  # by which results are told; the examples and their order are the same
+    return made
