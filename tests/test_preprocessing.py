@@ -1,6 +1,7 @@
 """Raw input becomes the same model input in training and in prediction, and what cannot be read says why."""
 
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +9,11 @@ from PIL import Image
 
 import zoo.data
 from zoo.data import preprocessing
+from zoo.data.base import ArraySplit
 from zoo.errors import DataError, InvalidArgument, UnknownName
+from zoo.hub.card import _input
+from zoo.pixels import PixelRange
+from zoo.robustness import Pixels
 
 
 def png(pixels):
@@ -229,3 +234,21 @@ def test_no_or_unknown_declaration():
         preprocessing.encode(None, ["x"])
     with pytest.raises(UnknownName, match="Did you mean 'image'"):
         preprocessing.encode({"kind": "imagee"}, ["x"])
+
+
+def test_what_an_image_declaration_leaves_out_is_the_same_to_all_readers():
+    short = {"kind": "image", "image_shape": [2, 2, 1], "scale": 1 / 255, "mean": [0.5], "std": [0.25]}
+    whole = short | {"maximum": 255.0, "resize": None, "crop": None, "crop_mode": "center", "order": "rgb"}
+    assert preprocessing.completed(short) == whole
+    for declared in (short, whole):
+        preprocessing.check(declared)
+        model = SimpleNamespace(zoo_spec=SimpleNamespace(preprocessing=declared))
+        np.testing.assert_allclose(PixelRange("cutout", model).limits(), [[-2.0], [2.0]])
+        assert Pixels(declared).factor == 1.0
+        assert _input(declared).startswith("images of 2 x 2 x 1: pixels of 0 to 255, multiplied by 0.00392")
+    pixels = np.arange(0, 256, 17, dtype=np.uint8).reshape(4, 2, 2, 1)
+    split = ArraySplit(pixels, np.arange(4), short)
+    tenths = whole | {"scale": 0.1, "maximum": 10.0}
+    np.testing.assert_allclose(split.read_as(tenths).arrays()[0], split.arrays()[0], rtol=1e-5)
+    back = ArraySplit(pixels / 25.5, np.arange(4), tenths).read_as({k: v for k, v in short.items() if k != "scale"})
+    np.testing.assert_allclose(back.arrays()[0], (pixels.astype("float32") - 0.5) / 0.25, rtol=1e-5)

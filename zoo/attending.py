@@ -124,8 +124,9 @@ def _read(model, image):
         ready = np.asarray(image, "float32")[None]
         pixels = ready[0] - ready.min()
         return pixels / max(pixels.max(), 1e-6), ready
-    from zoo.data.preprocessing import encode
+    from zoo.data.preprocessing import completed, encode
 
+    declared = completed(declared)
     ready = encode(declared, [image], assets_of(model))
     std, mean = declared["std"] or 1.0, declared["mean"] or 0.0
     pixels = (ready[0] * std + mean) / ((declared["maximum"] or 1.0) * declared["scale"])

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from zoo.data.preprocessing import completed
 from zoo.errors import invalid, unknown
 
 SPLITS = ("train", "validation", "test")
@@ -47,8 +48,8 @@ def check_models(generator, classifier):
         works = "zoo.list_weights(task='image_classification') names trained classifiers."
         raise invalid(f"{classifier.name} does not classify images and cannot judge any", classifier.task, works)
     for spec in (generator, classifier):
-        declared = spec.preprocessing or {}
-        if declared.get("kind") != "image" or declared.get("maximum") is None:
+        declared = completed(spec.preprocessing or {})
+        if declared.get("kind") != "image" or declared["maximum"] is None:
             works = "Give a trained one: a run folder, a reference, or what zoo.load returned."
             raise invalid(f"{spec.name} does not say which numbers are black and white", spec.preprocessing, works)
     ours, theirs = (tuple(spec.preprocessing["image_shape"]) for spec in (generator, classifier))

@@ -7,6 +7,7 @@ augmenters gave a resumed run the batches of an uninterrupted one, and its RandA
 
 import numpy as np
 
+from zoo.data.preprocessing import completed
 from zoo.errors import invalid
 
 _LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in grey, ITU-R BT.601, as PIL has it
@@ -32,11 +33,11 @@ class PixelRange:
         low, high = self.given
         if low is not None:
             return np.float32(low), np.float32(high)
-        declared = getattr(getattr(self.model, "zoo_spec", None), "preprocessing", None) or {}
-        if declared.get("kind") != "image" or declared.get("maximum") is None:
+        declared = completed(getattr(getattr(self.model, "zoo_spec", None), "preprocessing", None) or {})
+        if declared.get("kind") != "image" or declared["maximum"] is None:
             return np.float32(0), np.float32(1)
-        mean, std = (declared.get(k) for k in ("mean", "std"))
-        ends = np.array([0.0, declared["maximum"] * declared.get("scale", 1.0)])[:, None]
+        mean, std = declared["mean"], declared["std"]
+        ends = np.array([0.0, declared["maximum"] * declared["scale"]])[:, None]
         ends = (ends - np.asarray(0.0 if mean is None else mean)) / np.asarray(1.0 if std is None else std)
         return tuple(np.sort(ends, axis=0).astype("float32"))
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from zoo.arguments import checked
+from zoo.data.preprocessing import completed
 from zoo.errors import DataError, invalid, unknown
 from zoo.recipes import terms_of
 
@@ -122,11 +123,12 @@ class Pixels:
         kind = (declared or {}).get("kind")
         if kind != "image":
             raise invalid("an attack in the unit of pixels needs images", kind or "no preprocessing")
-        if declared.get("maximum", 255) is None:
+        declared = completed(declared)
+        if declared["maximum"] is None:
             works = "Use zoo.attacks.pgd, whose epsilon, low and high are in the unit of the model's input."
             raise invalid("the range of these pixels is not declared, so that 0 to 1 means nothing", None, works)
         channels = declared["image_shape"][-1]
-        self.factor = declared.get("scale", 1.0) * declared.get("maximum", 255)
+        self.factor = declared["scale"] * declared["maximum"]
         self.mean = np.asarray(declared.get("mean") or [0.0] * channels)
         self.std = np.asarray(declared.get("std") or [1.0] * channels)
 

@@ -3,6 +3,7 @@
 import numpy as np
 from keras import ops
 
+from zoo.data.preprocessing import completed
 from zoo.errors import InvalidArgument, invalid
 from zoo.plan import by_name, heads_of
 from zoo.recurrent_state import states_of
@@ -140,6 +141,7 @@ class Teacher:
         mine, ours = theirs.preprocessing, self._spec.preprocessing
         if not mine or not ours:
             return None  # nothing is known of one: both are taken to read alike
+        mine, ours = completed(mine), completed(ours)
         if mine == ours:
             self._check_vocabulary(student)
             return None

@@ -3,6 +3,7 @@
 import numpy as np
 
 from zoo.data.base import Split
+from zoo.data.preprocessing import completed
 from zoo.errors import DataError, worded
 
 _FIXED, _EPOCH = 0, 1  # which stream an example's noise comes from
@@ -62,7 +63,7 @@ def for_generation(dataset, latent_dim):
     Raises:
         DataError: the data are no pictures, or nobody declared the range of their pixels.
     """
-    declared = dataset.preprocessing or {}
+    declared = completed(dataset.preprocessing or {})
     if dataset.task == "image_generation":
         return dataset
     if declared.get("kind") != "image":

@@ -13,7 +13,8 @@ rounded down, and the middle is cut out: "center", which is meant where `crop_mo
 side so and keeps the proportions; "squash" both sides; "border" the longer side, and fills up with the mean colour.
 Without `crop` the image is resized to the model's height and width. Without `resize`, an image of another size is an
 error. Raw pixels are red, green, blue; "bgr" feeds them the other way round, `mean` and `std` counting as fed.
-Sizes are rounded as timm and torchvision round them, whose checkpoints were trained so.
+Sizes are rounded as timm and torchvision round them, whose checkpoints were trained so. What a declaration leaves out
+is as in `IMAGE_DEFAULTS`; `completed` fills it in.
 
 A text declaration; ids are positions in the vocabulary, a text file of one word a line that travels as an asset:
 
@@ -42,6 +43,16 @@ from zoo.data import checks
 from zoo.data.images import CROP_MODES, ORDERS, RESIZES, decode_image
 from zoo.errors import DataError, InvalidArgument, invalid, nearest, unknown, worded
 
+IMAGE_DEFAULTS = {
+    "scale": 1.0,
+    "maximum": 255.0,
+    "mean": None,
+    "std": None,
+    "resize": None,
+    "crop": None,
+    "crop_mode": "center",
+    "order": "rgb",
+}
 PADDING, UNKNOWN = 0, 1
 RESERVED = ("[PAD]", "[UNK]")
 VOCABULARY = "vocabulary.txt"
@@ -95,6 +106,11 @@ def image_declaration(
         "crop": crop,
         **unusual,
     }
+
+
+def completed(declared):
+    """Returns a declaration with what one of images may leave out, so that all who read it take the same for it."""
+    return IMAGE_DEFAULTS | declared if declared.get("kind") == "image" else declared
 
 
 def text_declaration(sequence_length, vocab_size, *, keep="first", strip=None):
@@ -195,20 +211,21 @@ def check(declared, depth=0):
     def whole(value):
         return type(value) is int and 1 <= value <= 1 << 20
 
-    def positive(key, default):
-        value = declared.get(key, default)
+    def positive(key):
+        value = declared[key]
         return value is None or (isinstance(value, (int, float)) and 0 < value < np.inf)
 
     if kind == "image":
+        declared = completed(declared)
         shape = declared.get("image_shape")
         wrong = {
             "image_shape": not (isinstance(shape, (list, tuple)) and len(shape) == 3 and all(map(whole, shape))),
-            "scale": not positive("scale", 1.0) or declared.get("scale", 1.0) is None,
-            "maximum": not positive("maximum", 255.0),
-            "resize": declared.get("resize") not in (None, *RESIZES),
-            "crop": not positive("crop", None),
-            "crop_mode": declared.get("crop_mode", "center") not in CROP_MODES,
-            "order": declared.get("order", "rgb") not in ORDERS,
+            "scale": not positive("scale") or declared["scale"] is None,
+            "maximum": not positive("maximum"),
+            "resize": declared["resize"] not in (None, *RESIZES),
+            "crop": not positive("crop"),
+            "crop_mode": declared["crop_mode"] not in CROP_MODES,
+            "order": declared["order"] not in ORDERS,
         }
         if not wrong["image_shape"]:
             wrong |= {"mean": not numbers("mean", shape[-1]), "std": not numbers("std", shape[-1])}
@@ -228,8 +245,9 @@ def encode_array(declared, raw):
     """Returns a checked array of raw pixels as model input; rows of ids pass unchanged."""
     if declared["kind"] != "image":
         return np.ascontiguousarray(raw, np.int32)
-    raw = np.asarray(raw)[..., ::-1] if declared.get("order") == "bgr" else raw
-    x = np.multiply(raw, np.float32(declared.get("scale", 1.0)), dtype=np.float32)
+    declared = completed(declared)
+    raw = np.asarray(raw)[..., ::-1] if declared["order"] == "bgr" else raw
+    x = np.multiply(raw, np.float32(declared["scale"]), dtype=np.float32)
     if declared.get("mean") is not None:
         x -= np.asarray(declared["mean"], np.float32)
     if declared.get("std") is not None:
@@ -275,7 +293,7 @@ def file_pixels(declared, path):
 
 def _to_range(declared, pixels):
     """Brings the 0 to 255 of an image file to the range of the raw pixels that the model was trained on."""
-    maximum = declared.get("maximum", 255)
+    maximum = completed(declared)["maximum"]
     if maximum is None:
         works = "Pass arrays of the same numbers as in training."
         raise DataError(

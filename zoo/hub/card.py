@@ -6,6 +6,7 @@ Every line follows from the model's `Spec`, from its builder and from the run's 
 import json
 import string
 
+from zoo.data.preprocessing import completed
 from zoo.errors import InvalidArgument, UnknownName
 from zoo.hub.limitations import limitations, parent_name
 from zoo.hub.manifest import RUN
@@ -106,9 +107,10 @@ def _inputs(spec):
 def _input(declared):
     if declared.get("kind") == "image":
         shape = " x ".join(map(str, _list(declared.get("image_shape"))))
-        if declared.get("maximum") is None:
+        declared = completed(declared)
+        if declared["maximum"] is None:
             return f"images of {escaped(shape)}, fed as they are"
-        steps = [f"pixels of 0 to {_shown(declared['maximum'])}, multiplied by {_shown(declared.get('scale'))}"]
+        steps = [f"pixels of 0 to {_shown(declared['maximum'])}, multiplied by {_shown(declared['scale'])}"]
         if declared.get("mean"):
             steps.append(f"less the mean {_shown(declared['mean'])}, divided by {_shown(declared.get('std'))}")
         if declared.get("resize"):
@@ -269,7 +271,7 @@ def _returns(spec):
 
 def _example(declared):
     """Returns what a raw input looks like in Python."""
-    if declared.get("kind") == "image" and declared.get("maximum") is not None:
+    if declared.get("kind") == "image" and completed(declared)["maximum"] is not None:
         return '["picture.png"]'
     return '["some text"]' if declared.get("kind") == "text" else "inputs"
 

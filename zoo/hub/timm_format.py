@@ -4,6 +4,7 @@
 a foreign checkpoint. Source: timm 1.0.31, `timm/models/_hub.py`.
 """
 
+from zoo.data.preprocessing import completed
 from zoo.errors import invalid
 from zoo.files import json_bytes, staged_file
 from zoo.hub import manifest
@@ -54,8 +55,8 @@ def timm_files(spec, files, own, texts):
 
 def _as_timm_reads(spec):
     """Returns the spec with pixels of 0 to 255, as timm takes them and zoo does that pulls timm's format."""
-    declared = spec.preprocessing
-    if not declared or not declared.get("maximum"):
+    declared = completed(spec.preprocessing or {})
+    if not declared.get("maximum"):
         return spec
     scale = declared["scale"] * declared["maximum"] / 255.0
     return spec.but(preprocessing={**declared, "maximum": 255.0, "scale": scale})

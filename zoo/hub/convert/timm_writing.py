@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from zoo.data.preprocessing import CROP_MODES
+from zoo.data.preprocessing import CROP_MODES, completed
 from zoo.errors import invalid
 from zoo.hub.convert.timm import RESNETS, name_map
 from zoo.registry import find_model
@@ -102,6 +102,7 @@ def _reading(declared):
     """Returns the part of timm's configuration that says how raw images are read, of an image declaration or None."""
     if not declared:
         return {}
+    declared = completed(declared)
     if declared["kind"] != "image" or declared.get("order", "rgb") != "rgb" or declared["maximum"] is None:
         raise invalid("timm has no preprocessing that does what this model's does", declared, "It needs images in RGB.")
     factor = declared["maximum"] * declared["scale"]  # timm's pixels run from 0 to 1
