@@ -5,6 +5,7 @@ import json
 import os
 import random
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -474,6 +475,25 @@ def test_resuming_another_training_is_refused_and_named(change, named, run):
         quick(run.folder, resume=True, **change)
     assert named in str(caught.value)
     assert {p.name: p.read_bytes() for p in run.folder.iterdir()} == before
+
+
+def test_a_run_goes_on_only_with_the_teacher_and_the_mask_it_began_with(run, tmp_path):
+    folder, mask = tmp_path / "teacher", tmp_path / "mask.npy"
+    shutil.copytree(run.folder, folder)
+    np.save(mask, np.eye(8, dtype="uint8"))
+    recipe = f"distill(teacher={str(folder)!r})+prior(mask={str(mask)!r})"
+    out = quick(tmp_path / "run", recipe=recipe, epochs=1).folder
+    same = quick(out, recipe=recipe, epochs=1, resume=True).record
+    assert same["teacher"]["ref"] == str(folder)
+    assert same["prior_mask"].startswith("sha256:")
+    np.save(mask, 1 - np.eye(8, dtype="uint8"))
+    with pytest.raises(InvalidArgument, match=r"is not this one: prior_mask: 'sha256:.* there, 'sha256:.* here"):
+        quick(out, recipe=recipe, epochs=1, resume=True)
+    np.save(mask, np.eye(8, dtype="uint8"))
+    shutil.rmtree(folder)
+    quick(folder, seed=7, epochs=1)
+    with pytest.raises(InvalidArgument, match=r"is not this one: teacher: "):
+        quick(out, recipe=recipe, epochs=1, resume=True)
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path):

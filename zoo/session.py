@@ -41,6 +41,8 @@ class Session:
         # Where only the head is run, on features that were computed before, the model that is kept is still whole.
         self.whole = model.__dict__.get("zoo_whole", model)
         self.initial = fingerprint_of(self.whole)
+        owners = [getattr(check, "__self__", None) for check in model.plan.before_fit]
+        self.sources = {k: v for o in owners if hasattr(o, "sources") for k, v in o.sources().items()}
         self.made_with = {"versions": versions(), "hardware": hardware()}
 
     # What decides the result; two runs that agree on it end with the same weights.
@@ -54,6 +56,7 @@ class Session:
             "initial_weights": self.initial,
             "trainable": len(self.model.trainable_variables),
             "backend": keras.backend.backend(),
+            **self.sources,
         }
 
     def record(self):
@@ -73,6 +76,7 @@ class Session:
                 "source": dataset.source,
                 "assets": sorted(dataset.assets),
             },
+            **self.sources,
             **self.settings,
             **self.made_with,
             "started": self.started,

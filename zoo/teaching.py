@@ -85,6 +85,14 @@ class Teacher:
         self._pairs = self._paired(student, theirs)
         self._affine = self._conversion(student, theirs)
 
+    def sources(self):
+        """Returns the weights that decide what a student learns, for the identity of its run; see `zoo.plan.Plan`."""
+        if self.model is None:
+            self.model, self._spec = self._loaded()
+        from zoo.session import fingerprint_of
+
+        return {"teacher": {"ref": self.ref, "weights": fingerprint_of(self.model)}}
+
     def _loaded(self):
         from zoo.hub import load
 

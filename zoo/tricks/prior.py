@@ -12,6 +12,7 @@ Departures: the mean over examples where the paper has the sum. One mask serves 
 Cost: about three plain steps: the penalty's own gradient goes back through a second pass twice.
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +65,22 @@ class Irrelevance:
         if self._array is None:
             self._array = fitting(read_mask(self.mask), shape)
         return self._array
+
+    def prepare(self, model):
+        """Reads the mask when training starts, so that a model trained elsewhere loads without it; see `array`."""
+        shape = _input(model.plan).shape[1:]
+        if None in shape:
+            read_mask(self.mask)
+        else:
+            self.array(shape)
+
+    def sources(self):
+        """Returns the hash of a mask that is in a file, for the identity of the run; see `zoo.plan.Plan`."""
+        if not isinstance(self.mask, str):
+            return {}  # the recipe holds it
+        found = read_mask(self.mask)
+        content = str(found.shape).encode() + found.tobytes()
+        return {"prior_mask": f"sha256:{hashlib.sha256(content).hexdigest()}"}
 
     def __call__(self, step, loss):
         """Returns the loss with the penalty on a `zoo.objectives.Step`."""
@@ -167,13 +184,7 @@ class Prior:
         if not isinstance(self.mask, str) and None not in given.shape[1:]:
             objective.array(given.shape[1:])
 
-        def check(model):  # here and not above, so that a model trained elsewhere loads without its mask
-            if None in given.shape[1:]:
-                read_mask(self.mask)
-            else:
-                objective.array(given.shape[1:])
-
-        return plan.adding("objective", objective).adding("before_fit", check)
+        return plan.adding("objective", objective).adding("before_fit", objective.prepare)
 
     def explain(self, plan):
         given = _input(plan)
