@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import zoo.data
-from zoo.data import preprocessing
+from zoo.data import declarations, preprocessing
 from zoo.data.base import ArraySplit
 from zoo.errors import DataError, InvalidArgument, UnknownName
 from zoo.hub.card import _input
@@ -239,7 +239,7 @@ def test_no_or_unknown_declaration():
 def test_what_an_image_declaration_leaves_out_is_the_same_to_all_readers():
     short = {"kind": "image", "image_shape": [2, 2, 1], "scale": 1 / 255, "mean": [0.5], "std": [0.25]}
     whole = short | {"maximum": 255.0, "resize": None, "crop": None, "crop_mode": "center", "order": "rgb"}
-    assert preprocessing.completed(short) == whole
+    assert declarations.completed(short) == whole
     for declared in (short, whole):
         preprocessing.check(declared)
         model = SimpleNamespace(zoo_spec=SimpleNamespace(preprocessing=declared))

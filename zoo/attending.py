@@ -124,7 +124,8 @@ def _read(model, image):
         ready = np.asarray(image, "float32")[None]
         pixels = ready[0] - ready.min()
         return pixels / max(pixels.max(), 1e-6), ready
-    from zoo.data.preprocessing import completed, encode
+    from zoo.data.declarations import completed
+    from zoo.data.preprocessing import encode
 
     declared = completed(declared)
     ready = encode(declared, [image], assets_of(model))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from zoo.data.preprocessing import completed
+from zoo.data.declarations import completed
 from zoo.errors import invalid, unknown
 
 SPLITS = ("train", "validation", "test")

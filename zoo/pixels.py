@@ -7,7 +7,7 @@ augmenters gave a resumed run the batches of an uninterrupted one, and its RandA
 
 import numpy as np
 
-from zoo.data.preprocessing import completed
+from zoo.data.declarations import completed
 from zoo.errors import invalid
 
 _LUMA = (0.299, 0.587, 0.114)  # of red, green and blue in grey, ITU-R BT.601, as PIL has it

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from zoo.arguments import checked
-from zoo.data.preprocessing import completed
+from zoo.data.declarations import completed
 from zoo.errors import DataError, invalid, unknown
 from zoo.recipes import terms_of
 

@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from zoo.data.preprocessing import completed
+from zoo.data.declarations import completed
 from zoo.errors import InvalidArgument, invalid
 from zoo.plan import by_name, heads_of
 from zoo.recurrent_state import states_of

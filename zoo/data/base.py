@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from zoo.data import checks, preprocessing
+from zoo.data import checks, declarations, preprocessing
 from zoo.errors import DataError, invalid, worded
 from zoo.spec import jsonable
 
@@ -123,8 +123,8 @@ class ArraySplit(Split):
             wrong = f"the images have shape {self._x.shape[1:]} and the model takes {shape}"
             works = 'Pass the data option resize="bilinear" (--data-option resize=bilinear), or resize them first.'
             raise DataError(worded(wrong, works=works))
-        declared = preprocessing.completed(declared)
-        ours, theirs = preprocessing.completed(self._declared)["maximum"], declared["maximum"]
+        declared = declarations.completed(declared)
+        ours, theirs = declarations.completed(self._declared)["maximum"], declared["maximum"]
         if (ours is None) != (theirs is None):
             works = "Give pixels in the range that the model was trained on."
             wrong = "the range of the pixels is not that of the model"

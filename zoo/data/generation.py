@@ -3,7 +3,7 @@
 import numpy as np
 
 from zoo.data.base import Split
-from zoo.data.preprocessing import completed
+from zoo.data.declarations import completed
 from zoo.errors import DataError, worded
 
 _FIXED, _EPOCH = 0, 1  # which stream an example's noise comes from
@@ -74,7 +74,7 @@ def for_generation(dataset, latent_dim):
         works = "Scale them to whole numbers of 0 to 255."
         raise DataError(worded(f"the range of the pixels of {dataset.name!r} is not known", works=works))
     middle = [declared["maximum"] * declared["scale"] / 2] * declared["image_shape"][-1]
-    centred = declared | {"mean": middle, "std": middle}
+    centred = dataset.preprocessing | {"mean": middle, "std": middle}  # no more than was said: records are of that
     splits = {k: GenerationSplit(split.read_as(centred), latent_dim) for k, split in dataset.splits.items()}
     return dataset.but(
         task="image_generation",

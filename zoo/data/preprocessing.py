@@ -14,7 +14,7 @@ side so and keeps the proportions; "squash" both sides; "border" the longer side
 Without `crop` the image is resized to the model's height and width. Without `resize`, an image of another size is an
 error. Raw pixels are red, green, blue; "bgr" feeds them the other way round, `mean` and `std` counting as fed.
 Sizes are rounded as timm and torchvision round them, whose checkpoints were trained so. What a declaration leaves out
-is as in `IMAGE_DEFAULTS`; `completed` fills it in.
+is as in `zoo.data.declarations`; `completed` there fills it in.
 
 A text declaration; ids are positions in the vocabulary, a text file of one word a line that travels as an asset:
 
@@ -40,19 +40,10 @@ from collections import Counter
 import numpy as np
 
 from zoo.data import checks
+from zoo.data.declarations import completed
 from zoo.data.images import CROP_MODES, ORDERS, RESIZES, decode_image
 from zoo.errors import DataError, InvalidArgument, invalid, nearest, unknown, worded
 
-IMAGE_DEFAULTS = {
-    "scale": 1.0,
-    "maximum": 255.0,
-    "mean": None,
-    "std": None,
-    "resize": None,
-    "crop": None,
-    "crop_mode": "center",
-    "order": "rgb",
-}
 PADDING, UNKNOWN = 0, 1
 RESERVED = ("[PAD]", "[UNK]")
 VOCABULARY = "vocabulary.txt"
@@ -106,11 +97,6 @@ def image_declaration(
         "crop": crop,
         **unusual,
     }
-
-
-def completed(declared):
-    """Returns a declaration with what one of images may leave out, so that all who read it take the same for it."""
-    return IMAGE_DEFAULTS | declared if declared.get("kind") == "image" else declared
 
 
 def text_declaration(sequence_length, vocab_size, *, keep="first", strip=None):

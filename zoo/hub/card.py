@@ -6,7 +6,7 @@ Every line follows from the model's `Spec`, from its builder and from the run's 
 import json
 import string
 
-from zoo.data.preprocessing import completed
+from zoo.data.declarations import completed
 from zoo.errors import InvalidArgument, UnknownName
 from zoo.hub.limitations import limitations, parent_name
 from zoo.hub.manifest import RUN

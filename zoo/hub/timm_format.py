@@ -4,7 +4,7 @@
 a foreign checkpoint. Source: timm 1.0.31, `timm/models/_hub.py`.
 """
 
-from zoo.data.preprocessing import completed
+from zoo.data.declarations import completed
 from zoo.errors import invalid
 from zoo.files import json_bytes, staged_file
 from zoo.hub import manifest

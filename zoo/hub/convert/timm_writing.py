@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from zoo.data.preprocessing import CROP_MODES, completed
+from zoo.data.declarations import completed
+from zoo.data.preprocessing import CROP_MODES
 from zoo.errors import invalid
 from zoo.hub.convert.timm import RESNETS, name_map
 from zoo.registry import find_model
