@@ -1,6 +1,7 @@
 """A name of weights gives the bytes that it was pinned to, or none; and `zoo registry`, which keeps the names."""
 
 import hashlib
+import itertools
 import json
 import re
 import subprocess
@@ -265,9 +266,10 @@ def test_diff_and_search_on_the_command_line(tmp_path, capsys):
     words = ["vit", "in21k", "--max-params", "90M", "--min-accuracy", "0.85", "--json"]
     assert main(["registry", "search", *words]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert [row["metrics"]["accuracy"] for row in found] == sorted(
-        (r["metrics"]["accuracy"] for r in found), reverse=True
-    )
+    for _, rows in itertools.groupby(found, key=lambda row: row["dataset"]):  # accuracies on other data do not compare
+        figures = [row["metrics"]["accuracy"] for row in rows]
+        assert figures == sorted(figures, reverse=True)
+    assert len(list(itertools.groupby(row["dataset"] for row in found))) == len({row["dataset"] for row in found}) > 1
     assert {row["model"] for row in found} == {"vit_base"}
     assert main(["registry", "search", "--max-params", "many"]) == 2
     assert "For example 25M" in capsys.readouterr().err
