@@ -149,8 +149,7 @@ def evaluate(
     dataset = data_for(data, spec, assets_of(found), data_options)
     check_fit(spec, dataset)
     batch_size = spec.arguments.get("batch_size") or batch_size  # a state is carried for so many rows
-    if spec.labels is not None:
-        dataset = dataset.standardised_as(spec.labels)
+    dataset = dataset.standardised_as(spec.labels)
     if spec.labels is not None and spec.labels != dataset.labels:
         raise DataError(
             f"the model's labels {jsonable(spec.labels)} are not those of {dataset.name}, {jsonable(dataset.labels)}. "

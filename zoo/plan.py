@@ -77,8 +77,8 @@ class Plan:
         unripe: first epochs in which the recipe asks for less than it will: none of them is kept as the best, once a
             later one is there.
         before_fit: functions `model -> None`, called at the start of each `fit`; what they refuse, nothing was done.
-            One that is a method of an object with `sources()` reads from outside the recipe what decides the result;
-            that gives it by name, as a hash, for the run's record, and a run goes on only with the same.
+        sources: functions `() -> {name: hash}` of what decides the result and is read from outside the recipe; a run
+            records it, and goes on only with the same.
         at_fit: functions `(batch_size, steps_per_epoch, epochs) -> sentences` on what will not work well; the first
             two are None where they are not known.
         cautions: sentences on what will not work well whatever the data.
@@ -118,6 +118,7 @@ class Plan:
     callbacks: tuple = ()
     unripe: int = 0
     before_fit: tuple = ()
+    sources: tuple = ()
     at_fit: tuple = ()
     cautions: tuple = ()
 

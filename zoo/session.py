@@ -41,8 +41,7 @@ class Session:
         # Where only the head is run, on features that were computed before, the model that is kept is still whole.
         self.whole = model.__dict__.get("zoo_whole", model)
         self.initial = fingerprint_of(self.whole)
-        owners = [getattr(check, "__self__", None) for check in model.plan.before_fit]
-        self.sources = {k: v for o in owners if hasattr(o, "sources") for k, v in o.sources().items()}
+        self.sources = {name: found for read in model.plan.sources for name, found in read().items()}
         self.made_with = {"versions": versions(), "hardware": hardware()}
 
     # What decides the result; two runs that agree on it end with the same weights.

@@ -181,26 +181,6 @@ class TreeSplit(Split):
             digest_rows(name, part, self._rows, update)
 
 
-class SharedTargets(Split):
-    """The examples of another split, each with its one target for several outputs alike."""
-
-    def __init__(self, split, heads):
-        self._split, self._heads = split, heads
-        super().__init__(dict.fromkeys(heads, split.labels))
-
-    def inputs(self, indices):
-        return self._split.inputs(indices)
-
-    def subset(self, indices):
-        return SharedTargets(self._split.subset(indices), self._heads)
-
-    def digest(self, update):
-        self._split.digest(update)
-
-    def read_as(self, declared):
-        return SharedTargets(self._split.read_as(declared), self._heads)
-
-
 class RetargetedSplit(Split):
     """The examples of another split with other targets: array (n, ...), or dict, output name -> such an array."""
 
@@ -371,7 +351,7 @@ class Dataset:
 
     def shared_by(self, heads):
         """Returns the same data with its one target for each of several outputs, such as auxiliary heads."""
-        splits = {part: SharedTargets(split, heads) for part, split in self.splits.items()}
+        splits = {part: RetargetedSplit(s, dict.fromkeys(heads, s.labels)) for part, s in self.splits.items()}
         labels = dict.fromkeys(heads, self.labels)
         return self.but(labels=labels, arguments_given=self.arguments, **splits)
 

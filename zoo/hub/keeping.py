@@ -9,7 +9,7 @@ from pathlib import Path
 
 from zoo.cache import cache_folder
 from zoo.errors import IntegrityError, StoreError, invalid, unknown
-from zoo.files import disk, locked, open_regular, temporary_beside
+from zoo.files import disk, is_temporary, locked, open_regular, temporary_beside
 from zoo.hub import manifest, shelf
 
 WHOLE, DAMAGED, UNFINISHED, LEFTOVER = "whole", "damaged", "unfinished", "leftover"
@@ -57,7 +57,7 @@ def entries(thorough=False):
             found.append(_entry(str(path.name) if state == LEFTOVER else name, "model", path, state))
         for folder, kind in OTHERS.items():
             for path in _in(cache_folder(folder)):
-                state = LEFTOVER if path.name.endswith(".zoo-tmp") else WHOLE
+                state = LEFTOVER if is_temporary(path) else WHOLE
                 if state == LEFTOVER and _young(path):
                     continue
                 found.append(_entry(f"{folder}/{path.name}", kind, path, state))

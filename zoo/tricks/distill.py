@@ -57,7 +57,8 @@ class Distill:
 
         if self.weight == 1:
             objective.leaves_no_plain = "distill"
-        return plan.adding("objective", objective).adding("before_fit", teacher.prepare)
+        plan = plan.adding("objective", objective).adding("before_fit", teacher.prepare)
+        return plan.adding("sources", teacher.sources)
 
     def explain(self, plan):
         names = ", ".join(repr(head.name) for head in plan.head_for("distill", CLASSES))

@@ -184,7 +184,8 @@ class Prior:
         if not isinstance(self.mask, str) and None not in given.shape[1:]:
             objective.array(given.shape[1:])
 
-        return plan.adding("objective", objective).adding("before_fit", objective.prepare)
+        plan = plan.adding("objective", objective).adding("before_fit", objective.prepare)
+        return plan.adding("sources", objective.sources)
 
     def explain(self, plan):
         given = _input(plan)

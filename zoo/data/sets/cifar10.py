@@ -38,11 +38,11 @@ def cifar10(validation: int = 5000):
     """60,000 colour photographs of 32 x 32 pixels in ten classes.
 
     Args:
-        validation: how many training images are held out. Fewer leave more to train on, once
-            everything is chosen; the standardisation stays that of the usual 45,000.
+        validation: how many training images are held out. Fewer leave more to train on, once everything is chosen; the
+            standardisation stays that of the usual 45,000.
 
     Raises:
-        InvalidArgument: that much cannot be held out.
+        DataError: that much cannot be held out.
     """
     import numpy as np
 

@@ -27,11 +27,10 @@ def mnist(validation: int = 5000):
     """70,000 handwritten digits of 28 x 28 grey pixels.
 
     Args:
-        validation: how many training images are held out. Fewer leave more to train on, once
-            everything is chosen.
+        validation: how many training images are held out. Fewer leave more to train on, once everything is chosen.
 
     Raises:
-        InvalidArgument: that much cannot be held out.
+        DataError: that much cannot be held out.
     """
     from zoo.data.base import ArraySplit, Dataset, held_out
     from zoo.data.files import read_npz
